@@ -1,0 +1,7 @@
+#include "base/task.h"
+
+namespace weir::internal {
+
+thread_local FramePool::Lists FramePool::lists_;
+
+}  // namespace weir::internal

@@ -1,0 +1,40 @@
+// What one call used, in the units a provider bills.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace weir {
+
+// Where a usage figure comes from. Frozen: the values are on disk.
+enum class UsageSource : std::uint8_t {
+  kNone = 0,        // nothing was used (never dispatched, or refused upstream)
+  kProvider = 1,    // the upstream said so
+  kEstimated = 2,   // the upstream finished without saying; our own count
+  kCheckpoint = 3,  // the call was cut; our own count of what was delivered
+};
+
+constexpr std::string_view Name(UsageSource source) {
+  switch (source) {
+    case UsageSource::kNone: return "none";
+    case UsageSource::kProvider: return "provider";
+    case UsageSource::kEstimated: return "estimated";
+    case UsageSource::kCheckpoint: return "checkpoint";
+  }
+  return "none";
+}
+
+// Tokens of one call. Totals in OpenAI's sense: cached and cache-write tokens are inside
+// input_tokens, reasoning tokens inside output_tokens (wire.md section 11). All >= 0.
+struct Usage {
+  std::int64_t input_tokens = 0;
+  std::int64_t cached_input_tokens = 0;
+  std::int64_t cache_write_tokens = 0;
+  std::int64_t output_tokens = 0;
+  std::int64_t reasoning_tokens = 0;
+  UsageSource source = UsageSource::kNone;
+
+  friend bool operator==(const Usage&, const Usage&) = default;
+};
+
+}  // namespace weir

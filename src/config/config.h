@@ -1,0 +1,157 @@
+// The configuration as the rest of the program sees it: plain, checked, immutable values. Text
+// becomes a Config in config/parse and nowhere else; a Config is never changed after that.
+//
+// Names refer by index once parsed: a ModelRoute holds the index of its upstream.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/money.h"
+#include "base/secret.h"
+#include "base/time.h"
+
+namespace weir::config {
+
+// How the deployment calls itself: one per deployment (systems.md section 0, ruling 1).
+struct Brand {
+  std::string name = "Weir";
+  std::string key_prefix = "wr_";
+  std::string header_prefix = "x-weir";
+  std::string docs_url;  // empty: none is mentioned
+};
+
+struct Listen {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 0;  // 0: any free port
+};
+
+// Bounds on what one caller may send and how long it may take (hardening.md section 13).
+struct CallerLimits {
+  std::int64_t body_bytes_max = 32 << 20;
+  std::int64_t connections_max = 20'000;
+  Duration header_deadline = Seconds(10);       // whole head, from its first byte
+  Duration idle_deadline = Seconds(75);         // between requests
+  Duration body_stall_deadline = Seconds(10);   // then at least body_bytes_per_second_min
+  std::int64_t body_bytes_per_second_min = 1024;
+  Duration write_stall_deadline = Seconds(30);  // a caller that does not read
+  std::int32_t requests_per_connection_max = 1000;
+  Duration heartbeat_interval = Seconds(10);    // ": ping" on idle streams
+  Duration drain_deadline = Seconds(600);       // SIGTERM: streams may finish this long
+};
+
+enum class UpstreamKind : std::uint8_t {
+  kSandbox,  // answers in process, never opens a socket
+  kOpenAi,   // speaks OpenAI's HTTP API at base_url
+};
+
+// One account at a provider. The operator's own credentials.
+struct Upstream {
+  std::string name;
+  UpstreamKind kind = UpstreamKind::kOpenAi;
+  bool tls = true;
+  std::string host;
+  std::uint16_t port = 443;
+  std::string base_path;  // "/v1", no trailing slash
+  Secret api_key;
+  std::string ca_file;  // PEM; empty: the system's
+  Duration connect_deadline = Seconds(5);
+  Duration first_byte_deadline = Seconds(600);
+  Duration event_deadline = Seconds(120);   // between two reads of a reply
+  Duration total_deadline = Minutes(30);
+  std::int64_t reply_bytes_max = 64 << 20;  // a JSON reply; streams are bounded per event
+};
+
+// What one unit costs. Exact: USD per million tokens with six decimals is a whole number of pUSD.
+struct Price {
+  PicoUsdPerUnit input;
+  PicoUsdPerUnit cached_input;
+  PicoUsdPerUnit cache_write;
+  PicoUsdPerUnit output;      // reasoning tokens are output tokens
+  NanoUsd per_request;
+  std::uint32_t version = 1;  // counted per model, pinned on every usage row
+};
+
+struct ModelRoute {
+  std::uint32_t upstream = 0;  // index into Config::upstreams
+  std::string upstream_model;  // what the upstream calls it
+};
+
+// What a model can be asked for; a bit set.
+enum Capability : std::uint32_t {
+  kCapResponses = 1 << 0,
+  kCapChat = 1 << 1,
+  kCapTranscription = 1 << 2,
+};
+
+struct Model {
+  std::string id;  // as callers name it; "*" takes any name no other model has
+  std::string owned_by;
+  std::int64_t created = 0;  // unix seconds
+  std::uint32_t capabilities = kCapResponses | kCapChat;
+  std::string permission = "openai";  // a key needs it to generate with this model
+  std::vector<ModelRoute> routes;     // tried in this order
+  std::optional<Price> price;         // none: refused as model_unpriced
+  std::int64_t output_tokens_max = 128'000;
+  std::int64_t input_tokens_max = 400'000;
+};
+
+// What a key may do per minute and at once. 0 = no limit.
+struct KeyLimits {
+  std::int64_t requests_per_minute = 100;
+  std::int64_t tokens_per_minute = 0;
+  std::int64_t concurrent_requests = 0;
+  std::optional<NanoUsd> budget;  // hard, lifetime; none = no cap
+
+  friend bool operator==(const KeyLimits&, const KeyLimits&) = default;
+};
+
+// A key the file asks for: made at the first start if no key of that name exists, its secret then
+// shown once. With `secret` set the key is exactly that text.
+struct KeySpec {
+  std::string name;
+  std::string environment;  // empty: the deployment's
+  std::vector<std::string> permissions = {"openai"};
+  std::vector<std::string> models;  // empty: all
+  std::optional<Instant> expires_at;
+  KeyLimits limits;
+  Secret secret;
+};
+
+enum class Durability : std::uint8_t {
+  kProcess,  // survives kill -9 of the process (SQLite WAL, synchronous=NORMAL)
+  kPower,    // survives a power cut (fsync per group commit, synchronous=FULL)
+};
+
+// What happens to a call whose caller hangs up.
+enum class HangUpRule : std::uint8_t {
+  kAbortAndBillObserved,  // stop the upstream, charge what was delivered
+  kAbortAndVoid,          // stop the upstream, charge nothing
+  kDrainAndBill,          // let the upstream finish, charge it all
+};
+
+struct Config {
+  Brand brand;
+  std::string environment = "production";
+  Listen listen{"127.0.0.1", 8080};
+  Listen admin{"127.0.0.1", 8081};
+  std::int32_t workers = 0;  // 0: one per core
+  std::string data_dir = "weir-data";
+  Durability durability = Durability::kProcess;
+  HangUpRule hang_up_rule = HangUpRule::kAbortAndBillObserved;
+  std::int64_t useful_output_tokens_min = 256;  // a clamp below this is a refusal
+  CallerLimits caller_limits;
+  std::vector<Upstream> upstreams;
+  std::vector<Model> models;
+  std::vector<KeySpec> keys;
+  KeyLimits key_defaults;  // for keys made through the admin API without limits of their own
+  bool log_exchanges = true;
+
+  // The model a caller means by `id`, or the wildcard, or null.
+  const Model* FindModel(std::string_view id) const;
+};
+
+}  // namespace weir::config

@@ -1,0 +1,77 @@
+// The commands of the credit machine and its answers: plain values, so that they can be queued,
+// logged and replayed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/error_list.h"
+#include "base/id.h"
+#include "base/money.h"
+#include "base/time.h"
+#include "base/usage.h"
+#include "config/config.h"
+
+namespace weir::gateway {
+
+// A place in the journal. Everything at or before a durable position is on disk.
+struct JournalPosition {
+  std::uint64_t n = 0;
+  friend constexpr auto operator<=>(JournalPosition, JournalPosition) = default;
+};
+
+// The most a request can cost, and how much of that is output we may cap.
+struct Quote {
+  config::Price price;
+  std::int64_t input_tokens_bound = 0;     // >= what any tokenizer makes of the input
+  std::int64_t output_tokens_bound = 0;    // over all choices (n); min(asked, the model's) x n
+  std::int64_t output_choices = 1;         // n: a clamp is per choice
+  std::int64_t output_tokens_useful = 0;   // per choice; a clamp below this is a refusal instead
+};
+
+struct AdmitCommand {
+  RequestId request;
+  KeyId key;
+  config::KeyLimits limits;  // of the key, at admission
+  Quote quote;
+};
+
+// The state of a limit after a decision, for the X-RateLimit-* headers. limit = 0: no such limit.
+struct LimitView {
+  std::int64_t limit = 0;
+  std::int64_t remaining = 0;
+  Duration reset;  // until `remaining` is `limit` again
+};
+
+struct AdmitReply {
+  Refusal refusal = Refusal::kNone;
+  Duration retry_after;                   // > 0 when the refusal is about time
+  LimitView requests;
+  LimitView tokens;
+  NanoUsd held;                           // 0 without a budget... the hold is still booked as such
+  NanoUsd budget_remaining;               // limit - settled - held, after this decision
+  std::int64_t output_tokens_granted = 0; // per choice; < asked means clamped
+  bool clamped = false;
+  std::int64_t output_tokens_fitting = 0; // with kRequestExceedsBudget: what would have fitted
+  JournalPosition position;               // of the intent record
+};
+
+struct SettleCommand {
+  RequestId request;
+  Usage usage;         // source kNone: nothing billable, the hold is released whole
+  bool charge = true;  // false: void although there was usage (abort_and_void, upstream failure)
+};
+
+struct SettleReply {
+  NanoUsd price;    // of the usage at the pinned price
+  NanoUsd charged;  // min(price, held): what the customer pays
+  NanoUsd overrun;  // price - charged: the operator's
+  JournalPosition position;
+};
+
+struct CheckpointCommand {
+  RequestId request;
+  Usage usage;  // source kCheckpoint
+};
+
+}  // namespace weir::gateway

@@ -1,0 +1,152 @@
+// The ports of the path: all that the coroutines of gateway/ know of callers, upstreams and the
+// ledger. net/ implements them over sockets, sim/ over a simulated network; the path cannot tell.
+//
+// Everything here is used on one thread, the worker that owns the connection, except where Credit
+// says otherwise.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/runtime.h"
+#include "base/task.h"
+#include "base/time.h"
+#include "config/config.h"
+#include "gateway/credit_command.h"
+
+namespace weir::gateway {
+
+struct HeaderView {
+  std::string_view name;  // as sent; compare with EqualsIgnoreCase
+  std::string_view value;
+};
+
+bool EqualsIgnoreCase(std::string_view a, std::string_view b);
+
+// The head of a request, already strict: every byte was checked by net/http1.
+struct RequestHead {
+  std::string_view method;
+  std::string_view path;   // before '?'
+  std::string_view query;  // after '?', or empty
+  std::vector<HeaderView> headers;
+
+  // The value of the first header of that name, or empty. Names in lower case.
+  std::string_view Find(std::string_view lower_name) const;
+};
+
+// Why a call must stop although nothing is wrong with it.
+enum class Interruption : std::uint8_t { kNone, kCallerGone, kDrain, kDeadline };
+
+// Tells whoever is waiting for an upstream that the exchange must end. The waiting adapter hooks
+// itself in; a hang-up, a drain or a deadline fires it, at most once.
+class Interrupt {
+ public:
+  class Hook {
+   public:
+    virtual void OnInterrupt() = 0;
+
+   protected:
+    ~Hook() = default;
+  };
+
+  Interruption why() const { return why_; }
+  void SetHook(Hook* hook) { hook_ = hook; }
+  void Fire(Interruption why) {
+    if (why_ != Interruption::kNone) return;
+    why_ = why;
+    if (hook_ != nullptr) hook_->OnInterrupt();
+  }
+
+ private:
+  Interruption why_ = Interruption::kNone;
+  Hook* hook_ = nullptr;
+};
+
+// The head of a reply to the caller. `headers` are finished lines, "name: value\r\n" each, without
+// the framing headers, which the adapter owns.
+struct ReplyHead {
+  int status = 200;
+  std::string_view content_type = "application/json";
+  std::string headers;
+  bool close = false;  // the connection cannot be used again
+};
+
+// The caller's side of one exchange. Every Send returns false when the caller is gone; then nothing
+// more needs to be sent.
+class Downstream {
+ public:
+  virtual ~Downstream() = default;
+  // The whole request body, followed by at least 64 readable bytes (simdjson reads past the end).
+  // Fails with kTooLarge, kTimeout, kBadInput (framing) or kConnectionLost.
+  virtual Task<Result<std::string_view>> ReadBody(std::int64_t bytes_max) = 0;
+  // A whole reply in one write.
+  virtual Task<bool> Reply(ReplyHead head, std::string_view body) = 0;
+  // A reply whose length is not known: Start, Send*, then End or Cut. Start itself writes nothing;
+  // the head leaves with the first Send or End.
+  virtual void Start(ReplyHead head) = 0;
+  virtual Task<bool> Send(std::string_view bytes) = 0;
+  virtual Task<bool> End(std::string_view last_bytes) = 0;
+  // Ends the connection without the end of the message, so that a cut is never taken for success.
+  virtual void Cut() = 0;
+  // True once a byte of the reply was handed to the caller's connection.
+  virtual bool started() const = 0;
+  // From now on the caller's connection is watched, and `interrupt` fired when it ends.
+  virtual void WatchHangUp(Interrupt& interrupt) = 0;
+};
+
+struct UpstreamRequest {
+  const config::Upstream* upstream = nullptr;
+  std::string_view method = "POST";
+  std::string target;   // path and query at the upstream
+  std::string headers;  // finished lines without host, framing and connection
+  std::span<const std::string_view> body;  // sent in order, without copying
+  Tick deadline = kNoDeadline;             // of the whole call
+};
+
+// The upstream's side of one attempt, from its head on. Destroying it before the end of the body
+// closes the connection; after the end the connection goes back to its pool.
+class UpstreamReply {
+ public:
+  virtual ~UpstreamReply() = default;
+  virtual int status() const = 0;
+  virtual std::string_view Find(std::string_view lower_name) const = 0;
+  virtual const std::vector<HeaderView>& headers() const = 0;
+  // The next bytes of the body, valid until the next Read; empty at its end. `wait` bounds this
+  // read alone. Fails with kTimeout, kConnectionLost, kBadInput (framing), kInterrupted.
+  virtual Task<Result<std::string_view>> Read(Duration wait) = 0;
+};
+
+class Upstreams {
+ public:
+  virtual ~Upstreams() = default;
+  // Sends a request and waits for the head of the reply. Fails with kConnectFailed, kTimeout,
+  // kConnectionLost, kBadInput (a reply that is not HTTP), kInterrupted.
+  virtual Task<Result<std::unique_ptr<UpstreamReply>>> Send(UpstreamRequest request,
+                                                            Interrupt& interrupt) = 0;
+};
+
+// Limits, budgets and the journal: the one place where workers meet. Admit and Settle enter the
+// deterministic credit machine under its lock and return at once; Durable waits for the disk.
+class Credit {
+ public:
+  virtual ~Credit() = default;
+  virtual AdmitReply Admit(const AdmitCommand& command) = 0;
+  virtual SettleReply Settle(const SettleCommand& command) = 0;
+  // What an open stream has delivered so far; rides along with the next commit, never awaited.
+  virtual void Checkpoint(const CheckpointCommand& command) = 0;
+  // True when everything up to `position` is on disk; false when it cannot be written.
+  virtual Task<bool> Durable(JournalPosition position) = 0;
+};
+
+struct Ports {
+  Downstream& downstream;
+  Upstreams& upstreams;
+  Credit& credit;
+};
+
+}  // namespace weir::gateway
