@@ -48,7 +48,7 @@ struct AdmitReply {
   Duration retry_after;                   // > 0 when the refusal is about time
   LimitView requests;
   LimitView tokens;
-  NanoUsd held;                           // 0 without a budget... the hold is still booked as such
+  NanoUsd held;                           // the reservation: the most this request will be charged
   NanoUsd budget_remaining;               // limit - settled - held, after this decision
   std::int64_t output_tokens_granted = 0; // per choice; < asked means clamped
   bool clamped = false;
