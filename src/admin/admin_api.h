@@ -1,0 +1,117 @@
+// The admin API: what an operator may ask and change, as a function from request to response.
+//
+// It knows no socket. The server mounts Handle() on the admin listener and calls it from one thread
+// that serves no gateway traffic, because a handler may wait for SQLite. Paths are in admin/routes,
+// the contract in api/openapi.yaml, and a test holds the two equal.
+//
+// Who may ask: whoever has the admin token (Authorization: Bearer wadm_...). A browser may not: a
+// request with a foreign Origin, or with a Host that is not this machine's (DNS rebinding), is
+// refused before the token is looked at.
+//
+// Invariants:
+//   1. No response holds a stored secret. A key's secret is in the response that made it and never
+//      again; upstream credentials are shown as "***".
+//   2. Errors are RFC 9457 problem details.
+//   3. A body with a member the handler does not know changes nothing: a misspelled limit must not
+//      become no limit.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/id.h"
+#include "base/money.h"
+#include "base/time.h"
+#include "config/config.h"
+#include "gateway/ports.h"
+
+namespace weir::store {
+class KeyStore;
+class RequestLog;
+}  // namespace weir::store
+
+namespace weir::admin {
+
+struct AdminRequest {
+  std::string_view method;
+  std::string_view path;   // before '?', as sent
+  std::string_view query;  // after '?', or empty, as sent
+  std::vector<gateway::HeaderView> headers;
+  std::string_view body;
+
+  // The value of the first header of that name (compared without case), or empty.
+  std::string_view Find(std::string_view name) const;
+  // How many headers of that name there are.
+  std::size_t Count(std::string_view name) const;
+};
+
+struct AdminResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string headers;  // finished lines, "name: value\r\n" each
+  std::string body;
+};
+
+// Larger bodies need not be read: the listener answers 413 with admin::BodyTooLarge().
+inline constexpr std::int64_t kBodyBytesMax = 64 << 10;
+AdminResponse BodyTooLarge();
+
+// How the node does, for GET /admin/v1/status and the page at /.
+struct NodeStatus {
+  std::string version;
+  Instant started_at;
+  std::string config_hash;             // hex; equal files have equal hashes
+  std::uint64_t journal_position = 0;  // last record handed to the journal
+  std::uint64_t journal_durable = 0;   // last record on disk
+  bool draining = false;
+  std::int64_t connections = 0;
+  std::int64_t requests = 0;
+  std::int64_t streams = 0;
+  std::int64_t workers = 0;
+};
+
+// What the credit machine says of one key.
+struct CreditView {
+  std::optional<NanoUsd> budget;  // none: no cap
+  NanoUsd spent;                  // settled charges
+  NanoUsd held;                   // reserved by requests in progress
+  std::int64_t open_reservations = 0;
+};
+
+// What the API stands on. All of it outlives the API; the functions are called on its thread.
+struct AdminPorts {
+  store::KeyStore& keys;
+  store::RequestLog& requests;
+  std::function<std::shared_ptr<const config::Config>()> config;  // the one in force
+  std::function<NodeStatus()> status;
+  std::function<Instant()> now;
+  // Called after a key was stored, so that workers see it before the response leaves.
+  std::function<void()> keys_changed;
+  // None: the credit machine has never seen the key. Unset: the ledger resource answers 503.
+  std::function<std::optional<CreditView>(KeyId)> credit;
+};
+
+class AdminApi {
+ public:
+  // `token_hash` is the SHA-256 of the admin token (see admin/token.h); `hosts` are names besides
+  // loopback ones that the Host header may carry, without port ("admin.example.com").
+  AdminApi(AdminPorts ports, std::string token_hash, std::vector<std::string> hosts = {});
+  ~AdminApi();
+  AdminApi(const AdminApi&) = delete;
+  AdminApi& operator=(const AdminApi&) = delete;
+
+  // Answers one request. Never throws. Called from one thread at a time.
+  //   cost   a few SQLite statements
+  AdminResponse Handle(const AdminRequest& request);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace weir::admin

@@ -1,0 +1,37 @@
+// The admin token: who has it may do everything the admin API can do.
+//
+// It is made once, at the first start, printed once, and written to data_dir/admin-token (mode
+// 0600) for the command line. The server keeps its SHA-256 only: 256 random bits need no slow hash.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/secret.h"
+
+namespace weir::admin {
+
+inline constexpr std::string_view kTokenPrefix = "wadm_";
+inline constexpr std::string_view kTokenFile = "admin-token";
+
+// "wadm_" and 43 base64url characters of 32 bytes from the system's generator.
+Result<Secret> GenerateToken();
+
+// 64 lower-case hex digits.
+std::string HashToken(std::string_view token);
+
+// The token of `data_dir`, made and stored if there is none.
+//   created   true when it was made now, so that the caller prints it once
+//   fails     kUnavailable when the directory cannot be written or the file is not a token, with a
+//             sentence that says what to do
+struct TokenFile {
+  Secret token;
+  bool created = false;
+};
+Result<TokenFile> LoadOrCreateToken(const std::string& data_dir);
+
+// The token of `data_dir`; kNotFound when serve has not written one.
+Result<Secret> LoadToken(const std::string& data_dir);
+
+}  // namespace weir::admin
