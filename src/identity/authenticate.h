@@ -39,13 +39,25 @@ struct Principal {
   bool by_previous_secret = false;  // the one from before the last rotation
 };
 
+// What Authenticate decides once the digest is known. `length_ok` false refuses after the same
+// work.
+std::expected<Principal, Refusal> JudgeDigest(const KeyTable& table, const KeyDigest& digest,
+                                              bool length_ok, std::string_view environment,
+                                              Instant now);
+
+//   digester     a Pepper; anything with Digest(text), so that a test can count
 //   presented    from ExtractKey
 //   environment  of this deployment; a key of another is no good here
 //   now          for expiry and the overlap of a rotation
 //   returns      the principal, or kMissingApiKey or kInvalidApiKey
 //   cost         about one microsecond, no allocation; any thread
-std::expected<Principal, Refusal> Authenticate(const KeyTable& table, const Pepper& pepper,
+template <class Digester>
+std::expected<Principal, Refusal> Authenticate(const KeyTable& table, const Digester& digester,
                                                std::string_view presented,
-                                               std::string_view environment, Instant now);
+                                               std::string_view environment, Instant now) {
+  if (presented.empty()) return std::unexpected(Refusal::kMissingApiKey);
+  const KeyDigest digest = digester.Digest(presented.substr(0, kKeyLengthMax));
+  return JudgeDigest(table, digest, presented.size() <= kKeyLengthMax, environment, now);
+}
 
 }  // namespace weir::identity
