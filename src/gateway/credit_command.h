@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "base/usage.h"
 #include "config/config.h"
+#include "policy/limiter.h"
 
 namespace weir::gateway {
 
@@ -23,10 +24,10 @@ struct JournalPosition {
 // The most a request can cost, and how much of that is output we may cap.
 struct Quote {
   config::Price price;
-  std::int64_t input_tokens_bound = 0;     // >= what any tokenizer makes of the input
-  std::int64_t output_tokens_bound = 0;    // over all choices (n); min(asked, the model's) x n
-  std::int64_t output_choices = 1;         // n: a clamp is per choice
-  std::int64_t output_tokens_useful = 0;   // per choice; a clamp below this is a refusal instead
+  std::int64_t input_tokens_bound = 0;    // >= what any tokenizer makes of the input
+  std::int64_t output_tokens_bound = 0;   // over all choices (n); min(asked, the model's) x n
+  std::int64_t output_choices = 1;        // n: a clamp is per choice
+  std::int64_t output_tokens_useful = 0;  // per choice; a clamp below this is a refusal instead
 };
 
 struct AdmitCommand {
@@ -36,24 +37,19 @@ struct AdmitCommand {
   Quote quote;
 };
 
-// The state of a limit after a decision, for the X-RateLimit-* headers. limit = 0: no such limit.
-struct LimitView {
-  std::int64_t limit = 0;
-  std::int64_t remaining = 0;
-  Duration reset;  // until `remaining` is `limit` again
-};
+using policy::LimitView;
 
 struct AdmitReply {
   Refusal refusal = Refusal::kNone;
-  Duration retry_after;                   // > 0 when the refusal is about time
+  Duration retry_after;  // > 0 when the refusal is about time
   LimitView requests;
   LimitView tokens;
-  NanoUsd held;                           // the reservation: the most this request will be charged
-  NanoUsd budget_remaining;               // limit - settled - held, after this decision
-  std::int64_t output_tokens_granted = 0; // per choice; < asked means clamped
+  NanoUsd held;                            // the reservation: the most this request will be charged
+  NanoUsd budget_remaining;                // limit - settled - held, after this decision
+  std::int64_t output_tokens_granted = 0;  // per choice; < asked means clamped
   bool clamped = false;
-  std::int64_t output_tokens_fitting = 0; // with kRequestExceedsBudget: what would have fitted
-  JournalPosition position;               // of the intent record
+  std::int64_t output_tokens_fitting = 0;  // with kRequestExceedsBudget: what would have fitted
+  JournalPosition position;                // of the intent record
 };
 
 struct SettleCommand {

@@ -1,0 +1,168 @@
+// Credit control: the one deterministic machine that says whether a request may run and what it
+// is charged. Owns the limits of every key, the book and the open requests.
+//
+//                 Admit refused: no trace
+//   (unknown) --Admit--> OPEN --Checkpoint--> OPEN --Settle--> (forgotten; booked for ever)
+//                          \--crash, ResolveOpen--> settled at the last checkpoint, or voided
+//
+// What it is not: it reads no clock, takes no lock, writes no file. Its owner (server/credit_host,
+// or the simulator) calls it from one thread at a time with a `now` that it read under the same
+// lock, and makes the records it appends durable in the order in which they were appended.
+//
+// Invariants:
+//   1. For every key with a budget: settled + held <= budget, at every instant (the book's I3). A
+//      budget lowered below that is kept at what is committed until requests settle.
+//   2. charged <= held, and charged + overrun = price of the usage at the price of the admission.
+//   3. An admission that is refused changes no limit and no account and appends no record.
+//   4. The records, replayed from the first, rebuild every account; the rates start anew.
+//   5. Position n is the n-th record ever appended, counted from 1 across restarts.
+//
+// A key without a budget has an account like any other, without the rule: its usage is seen, and
+// a budget set later counts what was spent before it (a budget is for the life of the key).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "gateway/credit_command.h"
+#include "ledger/book.h"
+#include "ledger/id_table.h"
+#include "ledger/record.h"
+#include "policy/limiter.h"
+
+namespace weir::gateway {
+
+struct CheckpointReply {
+  JournalPosition position;
+};
+
+using CreditCommand = std::variant<AdmitCommand, SettleCommand, CheckpointCommand>;
+using CreditReply = std::variant<AdmitReply, SettleReply, CheckpointReply>;
+
+// How one key stands. Sums saturate at kMaxNanoUsd.
+struct KeyStanding {
+  std::optional<NanoUsd> budget;  // as of the last admission; none: no cap
+  NanoUsd settled;
+  NanoUsd held;
+  std::int64_t requests_open = 0;
+};
+
+struct CreditTotals {
+  NanoUsd charged;  // to keys, ever
+  NanoUsd overrun;  // to the operator, ever
+  NanoUsd held;     // now
+  std::size_t requests_open = 0;
+  std::size_t keys = 0;
+};
+
+// What ResolveOpen did.
+struct Resolution {
+  std::size_t settled = 0;  // at their last checkpoint
+  std::size_t voided = 0;   // nothing was delivered that we know of
+  NanoUsd charged;
+  NanoUsd overrun;
+  NanoUsd released;
+};
+
+class CreditControl {
+ public:
+  struct Options {
+    std::size_t keys_expected = 0;  // sizes the tables once; more keys than that only grow them
+  };
+
+  CreditControl() : CreditControl(Options{}) {}
+  explicit CreditControl(Options options);
+
+  // Reserves the most a request can cost and takes its place in the limits, all or none.
+  //   returns  the admission, or the first refusal in this order: requests at once, requests per
+  //            minute, tokens per minute, budget. Views of the limits are filled either way.
+  //   budget   the whole bound, else the output clamped per choice to what fits (never below
+  //            quote.output_tokens_useful), else
+  //              kInFlightReserved      it would fit if nothing were in flight: later, then
+  //              kRequestExceedsBudget  it does not fit beside what was spent, but with
+  //                                     output_tokens_fitting > 0 as its maximum it would; or it is
+  //                                     larger than the whole budget
+  //              kBudgetExceeded        what was spent leaves nothing for even one token of it
+  //   CHECKs   that the request is not open already: ids are ours.
+  //   cost     O(1), allocates only when a table grows.
+  //   source   TigerBeetle two-phase transfers; RFC 8506.
+  AdmitReply Admit(const AdmitCommand& command, Instant now, ledger::RecordBuffer& records);
+
+  // Resolves an open request: charges min(price, held), books the rest to the operator, corrects
+  // the tokens per minute, gives its place back. CHECKs that the request is open: an admission is a
+  // ticket that is settled once, and settling an unknown one would mean we lost track of money.
+  SettleReply Settle(const SettleCommand& command, Instant now, ledger::RecordBuffer& records);
+
+  // Notes what an open request has delivered. Counts never go down: a lower one is ignored.
+  CheckpointReply Checkpoint(const CheckpointCommand& command, Instant now,
+                             ledger::RecordBuffer& records);
+
+  // The three as one, for replays and the simulator.
+  CreditReply Step(const CreditCommand& command, Instant now, ledger::RecordBuffer& records);
+
+  // Applies one record of the journal, in order. The sentence says why a journal is not one that
+  // this machine wrote; the start must then stop. Only before the first command.
+  std::optional<std::string> Replay(const ledger::Record& record);
+
+  // Ends a replay: requests that were open at the crash are settled at their last checkpoint or
+  // voided, oldest first, by records appended like any other. Killed half way and repeated, it
+  // comes to the same accounts, since what is resolved is no longer open.
+  Resolution ResolveOpen(Instant now, ledger::RecordBuffer& records);
+
+  // Nothing for a key that was never admitted.
+  std::optional<KeyStanding> Standing(const KeyId& key) const;
+  CreditTotals Totals() const;
+  JournalPosition last_position() const { return position_; }
+  const ledger::Book& book() const { return book_; }
+
+ private:
+  struct KeyState {
+    KeyId id;
+    ledger::AccountIndex account;
+    std::uint32_t fund_legs = 0;   // funding transfers so far: the next one's id
+    std::int32_t open = 0;         // requests at once
+    std::int64_t funded_nano = 0;  // deposits minus withdrawals = the budget when last applied
+    policy::Rate requests;
+    policy::Rate tokens;
+  };
+  struct OpenRequest {
+    std::uint32_t key = 0;
+    std::int64_t tokens_taken = -1;  // -1: no tokens-per-minute limit at admission
+    NanoUsd held;
+    JournalPosition position;
+    ledger::PinnedPrice price;
+    Usage delivered;  // of the last checkpoint; source kNone: none yet
+  };
+  struct Grant;
+
+  KeyState& StateOf(const KeyId& key);
+  Tick Advance(Instant now);
+  Grant FitBudget(const KeyState& key, const AdmitCommand& command) const;
+  void ApplyBudget(KeyState& key, const std::optional<NanoUsd>& budget, Instant now,
+                   ledger::RecordBuffer& records);
+  void Fund(KeyState& key, NanoUsd amount, bool capped);
+  void Resolve(const RequestId& id, const OpenRequest& request, NanoUsd charged, NanoUsd overrun);
+  SettleReply Close(const RequestId& id, const OpenRequest& request, const Usage& usage,
+                    bool charge, ledger::ResolveCause cause, Instant now,
+                    ledger::RecordBuffer& records);
+  ledger::Sum Spent(const KeyState& key) const;
+
+  ledger::Book book_;
+  ledger::AccountIndex source_;
+  ledger::AccountIndex revenue_;
+  ledger::AccountIndex overrun_;
+  std::vector<KeyState> keys_;  // never removed; a key is its index here
+  ledger::IdTable<KeyId, std::uint32_t, IdHash> key_index_;
+  ledger::IdTable<RequestId, OpenRequest, IdHash> open_;
+  JournalPosition position_;
+  // Limits run on a clock of the machine's own that follows the wall clock forward and stands
+  // still when it is set back: a clock set back by an hour must not block every key for an hour.
+  Instant wall_seen_;
+  Tick clock_;
+};
+
+}  // namespace weir::gateway

@@ -1,0 +1,54 @@
+// What usage costs at a price, and what must be held so that it can never cost more.
+//
+// All sums are exact in pico-USD and rounded once, up (money.md 4.3). The law everything rests on:
+// usage within the bounds costs at most the hold (4.5), because the input bound is held at the
+// dearest of the three input rates.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/money.h"
+#include "base/usage.h"
+#include "config/config.h"
+
+namespace weir::policy {
+
+// The most tokens a request can use. Both >= 0.
+struct TokenBounds {
+  std::int64_t input = 0;
+  std::int64_t output = 0;  // over all choices
+};
+
+// Counts above this are not usage but a fault of who sent them; they are priced as this.
+inline constexpr std::int64_t kTokensMax = std::int64_t{1} << 40;
+
+// Usage as it can be: counts in [0, kTokensMax], cached and cache-write tokens inside the input,
+// reasoning tokens inside the output. What an upstream says goes through here before it is priced.
+Usage Plausible(const Usage& usage);
+
+// The exact price: cached input and cache writes at their rates, the rest of the input at the
+// input's, output with reasoning at the output's, and the price of the request itself.
+PicoUsd ExactPrice(const config::Price& price, const Usage& usage);
+
+// ExactPrice, rounded up to nano-USD; nothing for usage of source kNone.
+NanoUsd PriceOf(const config::Price& price, const Usage& usage);
+
+// The least amount that no usage within the bounds can exceed. Saturates at kMaxNanoUsd.
+NanoUsd HoldOf(const config::Price& price, const TokenBounds& bounds);
+
+// The largest output per choice, at most `output_max`, whose hold is within `amount`. Nothing when
+// not even the input fits.
+//   choices  >= 1; the output is bought that many times.
+std::optional<std::int64_t> OutputFitting(const config::Price& price, std::int64_t input_bound,
+                                          std::int64_t choices, std::int64_t output_max,
+                                          NanoUsd amount);
+
+// What a request takes of its tokens-per-minute limit at admission: a quarter of the input bound
+// (which counts bytes; text has about four to a token) and the output bound up to 1,024 tokens.
+// Charging the whole output bound would stop a key that names no maximum after one request of a
+// model with 128,000; settling corrects to what was used, exactly, so the rate holds over time and
+// only a burst can pass it, by what its open requests use above the estimate.
+std::int64_t TokensTaken(const TokenBounds& bounds);
+
+}  // namespace weir::policy

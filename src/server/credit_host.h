@@ -1,0 +1,122 @@
+// The credit machine among threads: one CreditHost for the process, one CreditPort for each worker.
+//
+//   worker   Admit/Settle/Checkpoint -> lock { machine; records into the queue } -> reply
+//   journal thread   takes the whole queue, appends it in one transaction (group commit), publishes
+//                    the durable position, wakes each worker that waits for it, once
+//   worker   Durable(position) -> goes on at once, or sleeps until its mailbox calls Resume()
+//
+// Holds no rule: what is allowed and charged is gateway/credit_control's.
+//
+// When the journal has no space, nobody is told "durable": Durable returns false, Admit refuses
+// with kLedgerUnavailable, and the batch is tried again until it succeeds, so open requests can
+// still be settled in memory. When the journal is broken the process ends (CHECK), as
+// store/journal.h says why.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "base/result.h"
+#include "base/task.h"
+#include "base/time.h"
+#include "gateway/credit_control.h"
+#include "gateway/ports.h"
+#include "store/journal.h"
+
+namespace weir::server {
+
+// How the journal thread reaches a worker. Implemented over the worker's loop by net/.
+class WorkerMailbox {
+ public:
+  virtual ~WorkerMailbox() = default;
+  // Called on the journal thread: have the worker call its CreditPort::Resume() soon, on its own
+  // thread. At most one call is outstanding: the next comes only after Resume() began. Must not
+  // block and must not call Resume() itself.
+  virtual void NotifyDurable() = 0;
+};
+
+class CreditHost;
+
+// Credit as one worker sees it. All of it, Resume() and the destructor are used on the worker's
+// thread; it must not die while a Durable() of it waits.
+class CreditPort final : public gateway::Credit {
+ public:
+  CreditPort(CreditHost& host, WorkerMailbox& mailbox);
+  ~CreditPort() override;
+  CreditPort(const CreditPort&) = delete;
+  CreditPort& operator=(const CreditPort&) = delete;
+
+  gateway::AdmitReply Admit(const gateway::AdmitCommand& command) override;
+  gateway::SettleReply Settle(const gateway::SettleCommand& command) override;
+  void Checkpoint(const gateway::CheckpointCommand& command) override;
+  // Goes on without suspending when `position` is on disk already. Position 0 always is.
+  Task<bool> Durable(gateway::JournalPosition position) override;
+
+  // Resumes every coroutine whose position became durable, or cannot. Called because the mailbox
+  // asked for it; harmless otherwise.
+  void Resume();
+
+ private:
+  friend class CreditHost;
+  struct State;
+  CreditHost& host_;
+  std::unique_ptr<State> state_;
+};
+
+// What the start found in the journal, for the log.
+struct CreditStart {
+  std::uint64_t records = 0;
+  Duration replay_time;
+  gateway::Resolution resolution;  // of requests that were open at the crash
+  gateway::CreditTotals totals;    // after it
+};
+
+class CreditHost {
+ public:
+  struct Options {
+    // The wall clock. Called under the host's lock, from any worker.
+    std::function<Instant()> wall_now;
+    // Commits are at least this far apart when there is much to do; the first one after a pause
+    // does not wait. Larger means fewer transactions and later terminal events.
+    Duration commit_interval = Microseconds(300);
+    // A checkpoint alone waits this long for a commit that is due anyway.
+    Duration checkpoint_delay = Milliseconds(200);
+    // After a failed append.
+    Duration retry_interval = Milliseconds(100);
+    // What may wait for the journal; beyond it Admit refuses with kLedgerUnavailable.
+    std::size_t queue_bytes_max = 64 << 20;
+    std::size_t keys_expected = 0;
+  };
+
+  // Replays the journal, resolves what was open and makes that durable, then starts the journal
+  // thread. Call before listening. Fails, with a sentence for the operator, when the journal cannot
+  // be read, is not ours, or has no space for the resolutions.
+  static Result<std::unique_ptr<CreditHost>> Start(std::unique_ptr<store::Journal> journal,
+                                                   Options options, CreditStart& start);
+  // Writes what is queued. Every CreditPort must be gone.
+  ~CreditHost();
+  CreditHost(const CreditHost&) = delete;
+  CreditHost& operator=(const CreditHost&) = delete;
+
+  // Any thread; for the admin API and metrics.
+  std::optional<gateway::KeyStanding> Standing(const KeyId& key);
+  gateway::CreditTotals Totals();
+
+  struct JournalCounters {
+    std::uint64_t records = 0;
+    std::uint64_t commits = 0;
+    std::uint64_t failures = 0;
+    bool available = true;
+  };
+  JournalCounters Counters();
+
+ private:
+  friend class CreditPort;
+  struct State;
+  explicit CreditHost(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace weir::server

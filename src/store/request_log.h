@@ -1,0 +1,62 @@
+// The request log: one row for each exchange that ended, in a SQLite file of its own, so that a
+// long report never holds up a charge.
+//
+// Telemetry, not money: Append never waits for the disk. A thread of the log's own writes batches;
+// when it cannot keep up the queue drops and counts. Reads use a second connection under a lock of
+// their own and may come from any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/id.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "telemetry/exchange_record.h"
+
+namespace weir::store {
+
+// Which rows to list. All that are set must hold.
+struct RequestQuery {
+  std::optional<KeyId> key;
+  std::optional<std::string> model;  // asked for
+  std::optional<int> status;
+  std::optional<RequestId> after;  // rows older than this one: the last of the page before
+  std::int64_t limit = 50;         // 1..1000
+};
+
+class RequestLog {
+ public:
+  struct Options {
+    std::size_t queue_rows_max = 65'536;
+    std::size_t batch_rows_max = 512;  // rows that wake the writer before its time
+    Duration write_interval = Milliseconds(200);
+  };
+
+  static Result<std::unique_ptr<RequestLog>> Open(const std::string& path, Options options);
+  static Result<std::unique_ptr<RequestLog>> Open(const std::string& path) {
+    return Open(path, Options{});
+  }
+  // Writes what is queued.
+  virtual ~RequestLog() = default;
+
+  // Any thread. Returns at once; drops the row when the queue is full.
+  virtual void Append(telemetry::ExchangeRecord record) = 0;
+
+  // Newest first, by request id (ids begin with their time). Rows show up within write_interval.
+  virtual Result<std::vector<telemetry::ExchangeRecord>> List(const RequestQuery& query) = 0;
+  virtual Result<std::optional<telemetry::ExchangeRecord>> Find(const RequestId& request) = 0;
+
+  // Returns when everything appended before the call is written (or dropped because it could not
+  // be).
+  virtual void Flush() = 0;
+
+  virtual std::uint64_t dropped() const = 0;
+  virtual std::uint64_t written() const = 0;
+};
+
+}  // namespace weir::store
