@@ -1,0 +1,73 @@
+// The client side towards upstreams: keep-alive connections per upstream, TLS with verification,
+// name resolution off the loop, and the port the path calls. One pool per worker, nothing shared.
+//
+// A request on a reused connection that dies before a byte of the reply is sent once more on a
+// fresh one: the usual race with an upstream that closes idle connections. On a fresh connection
+// nothing is ever sent twice from here; that is the path's decision.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/task.h"
+#include "config/config.h"
+#include "gateway/ports.h"
+#include "net/loop.h"
+#include "net/stream.h"
+
+namespace weir::net {
+
+class UpstreamConnection;
+
+class UpstreamPool final : public gateway::Upstreams {
+ public:
+  explicit UpstreamPool(Loop& loop);
+  ~UpstreamPool() override;
+
+  Task<Result<std::unique_ptr<gateway::UpstreamReply>>> Send(gateway::UpstreamRequest request,
+                                                             gateway::Interrupt& interrupt) override;
+
+  // Closes idle connections that were not used for a while; called by the worker now and then.
+  void CloseIdle(Duration unused_for);
+  std::int64_t idle() const { return idle_; }
+  std::int64_t connects() const { return connects_; }
+
+ private:
+  friend class UpstreamConnection;
+  friend class PooledReply;
+
+  // All that is kept for one upstream address. Found by what makes a connection equal to another.
+  struct Origin {
+    std::string key;
+    std::string host;
+    std::uint16_t port = 0;
+    bool tls = false;
+    std::vector<std::unique_ptr<UpstreamConnection>> idle;  // last used at the back
+    std::vector<asio::ip::tcp::endpoint> addresses;
+    Tick addresses_until;
+    std::unique_ptr<asio::ssl::context> tls_context;
+    std::string tls_error;  // why there is no context
+    SSL_SESSION* session = nullptr;
+
+    Origin() = default;
+    Origin(const Origin&) = delete;
+    Origin& operator=(const Origin&) = delete;
+    ~Origin();
+  };
+
+  Origin& FindOrigin(const config::Upstream& upstream);
+  Task<Result<std::unique_ptr<UpstreamConnection>>> Connect(Origin& origin, Tick deadline,
+                                                            gateway::Interrupt& interrupt);
+  Task<Result<void>> ResolveHost(Origin& origin);
+  std::unique_ptr<UpstreamConnection> TakeIdle(Origin& origin);
+  void Give(std::unique_ptr<UpstreamConnection> connection);
+
+  Loop& loop_;
+  std::unordered_map<std::string, std::unique_ptr<Origin>> origins_;
+  std::int64_t idle_ = 0;
+  std::int64_t connects_ = 0;
+};
+
+}  // namespace weir::net
