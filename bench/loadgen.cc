@@ -50,6 +50,7 @@ class Reply {
   }
   int status() const { return status_; }
   bool in_head() const { return in_head_; }
+  bool close() const { return close_; }
   std::int64_t TakeEvents() { return std::exchange(events_, 0); }
   void Reset() { *this = Reply(); }
 
@@ -65,6 +66,7 @@ class Reply {
       if (strncasecmp(line.c_str(), "content-length:", 15) == 0)
         left_ = std::atoll(line.c_str() + 15);
       if (strncasecmp(line.c_str(), "transfer-encoding:", 18) == 0) chunked_ = true;
+      if (strcasecmp(line.c_str(), "connection: close") == 0) close_ = true;
     }
   }
 
@@ -110,6 +112,7 @@ class Reply {
   char previous_ = 0;
   bool in_head_ = true;
   bool chunked_ = false;
+  bool close_ = false;
   bool last_ = false;
 };
 
@@ -282,6 +285,10 @@ class LoadGenerator {
     ++replies_;
     if (window_open_) latencies_us_.push_back(static_cast<std::uint32_t>(now - connection.due_us));
     connection.busy = false;
+    if (connection.reply.close() && options_.mode != "sse") {
+      close(connection.fd);
+      Connect(connection);
+    }
     if (options_.mode == "closed") {
       Start(connection, now);
     } else if (options_.mode == "sse") {
@@ -302,6 +309,7 @@ class LoadGenerator {
       replies_at_open_ = replies_;
       events_at_open_ = events_;
       failures_at_open_ = failures_;
+      cpu_us_at_open_ = CpuMicroseconds();
       std::printf("{\"ready\":true,\"open\":%lld}\n", static_cast<long long>(open_));
       std::fflush(stdout);
     }
@@ -346,22 +354,31 @@ class LoadGenerator {
   void Report() {
     const std::int64_t now = NowMicroseconds();
     const double seconds = static_cast<double>(now - window_opens_us_) / 1e6;
-    const long long replies = replies_ - replies_at_open_;
+    const std::int64_t replies = replies_ - replies_at_open_;
     std::sort(latencies_us_.begin(), latencies_us_.end());
-    const auto quantile = [&](double q) -> long long {
+    const auto quantile = [&](double q) -> std::int64_t {
       if (latencies_us_.empty()) return 0;
       const auto index = static_cast<std::size_t>(q * static_cast<double>(latencies_us_.size()));
       return latencies_us_[std::min(index, latencies_us_.size() - 1)];
     };
-    std::printf(
-        "{\"seconds\":%.6f,\"replies\":%lld,\"per_second\":%.1f,\"failures\":%lld,\"last_failure\":"
-        "%d,"
-        "\"events\":%lld,\"open\":%lld,\"p50_us\":%lld,\"p90_us\":%lld,\"p99_us\":%lld,\"max_us\":%"
-        "lld}\n",
-        seconds, replies, static_cast<double>(replies) / seconds,
-        static_cast<long long>(failures_ - failures_at_open_), last_failure_,
-        static_cast<long long>(events_ - events_at_open_), static_cast<long long>(open_),
-        quantile(0.5), quantile(0.9), quantile(0.99), quantile(1.0));
+    const double cpu_us = static_cast<double>(CpuMicroseconds() - cpu_us_at_open_);
+    std::printf("{\"seconds\":%.6f,\"per_second\":%.1f,\"loadgen_cpu_percent\":%.1f", seconds,
+                static_cast<double>(replies) / seconds, cpu_us / seconds / 1e4);
+    const std::pair<const char*, std::int64_t> counts[] = {
+        {"replies", replies},
+        {"failures", failures_ - failures_at_open_},
+        {"last_failure", last_failure_},
+        {"events", events_ - events_at_open_},
+        {"open", open_},
+        {"p50_us", quantile(0.5)},
+        {"p90_us", quantile(0.9)},
+        {"p99_us", quantile(0.99)},
+        {"max_us", quantile(1.0)},
+    };
+    for (const auto& [name, value] : counts) {
+      std::printf(",\"%s\":%lld", name, static_cast<long long>(value));
+    }
+    std::printf("}\n");
     std::fflush(stdout);
   }
 
@@ -381,6 +398,7 @@ class LoadGenerator {
   std::int64_t events_ = 0, events_at_open_ = 0;
   std::int64_t failures_ = 0, failures_at_open_ = 0;
   std::int64_t opening_ = 0, open_ = 0;
+  std::int64_t cpu_us_at_open_ = 0;
   int last_failure_ = 0;
   bool window_open_ = false;
   bool finished_ = false;

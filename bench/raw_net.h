@@ -32,6 +32,14 @@ inline std::int64_t NowMicroseconds() {
   return static_cast<std::int64_t>(ts.tv_sec) * 1'000'000 + ts.tv_nsec / 1'000;
 }
 
+// User and system time of this process.
+inline std::int64_t CpuMicroseconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1'000'000 + usage.ru_utime.tv_usec +
+         usage.ru_stime.tv_usec;
+}
+
 // As many descriptors as ten thousand streams need on both sides, or as many as the system allows.
 inline void RaiseDescriptorLimit() {
   const rlimit wanted{65'536, 65'536};
