@@ -139,16 +139,25 @@ class CreditControl {
   };
   struct Grant;
 
-  KeyState& StateOf(const KeyId& key);
+  std::uint32_t IndexOf(const KeyId& id);
   Tick Advance(Instant now);
   Grant FitBudget(const KeyState& key, const AdmitCommand& command) const;
   void ApplyBudget(KeyState& key, const std::optional<NanoUsd>& budget, Instant now,
                    ledger::RecordBuffer& records);
   void Fund(KeyState& key, NanoUsd amount, bool capped);
-  void Resolve(const RequestId& id, const OpenRequest& request, NanoUsd charged, NanoUsd overrun);
+  // Both book the resolution of an open request, or say why it cannot be booked (only a replay of a
+  // journal that is not ours meets that).
+  ledger::TransferStatus Post(const RequestId& id, NanoUsd charged, NanoUsd overrun);
+  ledger::TransferStatus Void(const RequestId& id);
+  void Forget(const RequestId& id);
   SettleReply Close(const RequestId& id, const OpenRequest& request, const Usage& usage,
                     bool charge, ledger::ResolveCause cause, Instant now,
                     ledger::RecordBuffer& records);
+  std::optional<std::string> Replay(const ledger::IntentRecord& record);
+  std::optional<std::string> Replay(const ledger::CheckpointRecord& record);
+  std::optional<std::string> Replay(const ledger::SettleRecord& record);
+  std::optional<std::string> Replay(const ledger::VoidRecord& record);
+  std::optional<std::string> Replay(const ledger::FundRecord& record);
   ledger::Sum Spent(const KeyState& key) const;
 
   ledger::Book book_;

@@ -1,0 +1,223 @@
+// The book against its rules: every status with the value that just trips it, in the order in which
+// checks win, and a long random run against books kept by hand.
+#include "ledger/book.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "base/random.h"
+
+namespace weir::ledger {
+namespace {
+
+using enum TransferStatus;
+
+struct BookTest : testing::Test {
+  Book book{{.settled_transfers_remembered = 64}};
+  AccountIndex source = book.Open({AccountKind::kSource, {}}, false);
+  AccountIndex revenue = book.Open({AccountKind::kRevenue, {}}, false);
+  AccountIndex key = book.Open({AccountKind::kKey, {0, 7}}, true);
+
+  static TransferId Id(std::uint64_t n, std::uint32_t leg = 0) { return {{n, 1}, leg}; }
+  Transfer Fund(std::uint64_t n, std::int64_t amount) const {
+    return {Id(n), TransferKind::kSingle, {}, source, key, {amount}};
+  }
+  Transfer Hold(std::uint64_t n, std::int64_t amount) const {
+    return {Id(n), TransferKind::kPending, {}, key, revenue, {amount}};
+  }
+  Transfer Post(std::uint64_t n, std::int64_t amount) const {
+    return {Id(n, 1), TransferKind::kPost, Id(n), key, revenue, {amount}};
+  }
+  Transfer Void(std::uint64_t n, std::int64_t amount) const {
+    return {Id(n, 2), TransferKind::kVoid, Id(n), key, revenue, {amount}};
+  }
+  void ExpectUnchanged(const Transfer& transfer, TransferStatus status) {
+    const Account before[] = {book.Get(source), book.Get(revenue), book.Get(key)};
+    EXPECT_EQ(Name(book.Create(transfer)), Name(status));
+    for (const auto& [index, was] :
+         {std::pair{source, before[0]}, {revenue, before[1]}, {key, before[2]}}) {
+      const Account& is = book.Get(index);
+      EXPECT_TRUE(
+          is.debits_pending == was.debits_pending && is.debits_posted == was.debits_posted &&
+          is.credits_pending == was.credits_pending && is.credits_posted == was.credits_posted)
+          << "account " << index.n;
+    }
+    EXPECT_EQ(book.CheckInvariants(), std::nullopt);
+  }
+};
+
+TEST_F(BookTest, Hold_ExactlyWhatIsLeft_Fits_OneMore_DoesNot) {
+  ASSERT_EQ(book.Create(Fund(1, 100)), kCreated);
+  ASSERT_EQ(book.Create(Hold(2, 60)), kCreated);
+  ExpectUnchanged(Hold(3, 41), kExceedsCredits);
+  EXPECT_EQ(book.Create(Hold(3, 40)), kCreated);
+  ExpectUnchanged(Hold(4, 1), kExceedsCredits);
+  EXPECT_EQ(book.Create(Hold(4, 0)), kCreated);  // nothing always fits
+}
+
+TEST_F(BookTest, Post_LessThanHeld_ReleasesTheRest) {
+  ASSERT_EQ(book.Create(Fund(1, 100)), kCreated);
+  ASSERT_EQ(book.Create(Hold(2, 60)), kCreated);
+  EXPECT_EQ(book.Create(Post(2, 25)), kCreated);
+  EXPECT_EQ(book.Get(key).debits_pending, 0);
+  EXPECT_EQ(book.Get(key).debits_posted, 25);
+  EXPECT_EQ(book.Get(key).available(), 75);
+  EXPECT_EQ(book.pending_count(), 0U);
+  EXPECT_EQ(book.CheckInvariants(), std::nullopt);
+}
+
+TEST_F(BookTest, Void_ReleasesEverything) {
+  ASSERT_EQ(book.Create(Fund(1, 100)), kCreated);
+  ASSERT_EQ(book.Create(Hold(2, 100)), kCreated);
+  EXPECT_EQ(book.Create(Void(2, 100)), kCreated);
+  EXPECT_EQ(book.Get(key).available(), 100);
+  EXPECT_EQ(book.Get(revenue).credits_pending, 0);
+}
+
+TEST_F(BookTest, Create_SameIdTwice_ExistsOrDiffers_WithoutEffect) {
+  ASSERT_EQ(book.Create(Fund(1, 100)), kCreated);
+  ASSERT_EQ(book.Create(Hold(2, 60)), kCreated);
+  ExpectUnchanged(Fund(1, 100), kExists);
+  ExpectUnchanged(Fund(1, 101), kExistsWithDifferentContent);
+  ExpectUnchanged(Hold(2, 60), kExists);
+  ExpectUnchanged(Hold(2, 59), kExistsWithDifferentContent);
+  ASSERT_EQ(book.Create(Post(2, 10)), kCreated);
+  ExpectUnchanged(Hold(2, 60), kExists);  // also after it was resolved
+  ExpectUnchanged(Post(2, 10), kExists);
+}
+
+TEST_F(BookTest, Create_WrongInEveryWay_AnswersTheFirstReason) {
+  ASSERT_EQ(book.Create(Fund(1, 100)), kCreated);
+  ASSERT_EQ(book.Create(Hold(2, 60)), kCreated);
+  // Each row repairs what the row before it was refused for and is wrong in all that comes after.
+  Transfer bad{{}, TransferKind::kSingle, Id(9), {99}, {99}, {-1}};
+  ExpectUnchanged(bad, kIdMustNotBeEmpty);
+  bad.id = Id(10);
+  ExpectUnchanged(bad, kAmountOutOfRange);
+  bad.amount = {kMaxNanoUsd.n + 1};
+  ExpectUnchanged(bad, kAmountOutOfRange);
+  bad.amount = kMaxNanoUsd;
+  ExpectUnchanged(bad, kDebitAccountNotFound);
+  bad.debit = key;
+  ExpectUnchanged(bad, kCreditAccountNotFound);
+  bad.credit = key;
+  ExpectUnchanged(bad, kAccountsMustBeDifferent);
+  bad.credit = revenue;
+  ExpectUnchanged(bad, kPendingMustBeEmpty);
+  bad.pending = {};
+  ExpectUnchanged(bad, kExceedsCredits);
+  bad.kind = TransferKind::kPending;
+  ExpectUnchanged(bad, kExceedsCredits);
+
+  Transfer resolve{Id(10), TransferKind::kPost, Id(9), source, key, {61}};
+  ExpectUnchanged(resolve, kPendingNotFound);
+  resolve.pending = Id(1);
+  ExpectUnchanged(resolve, kPendingIsNotPending);
+  resolve.pending = Id(2);
+  ExpectUnchanged(resolve, kPendingHasOtherAccounts);
+  resolve.debit = key;
+  resolve.credit = revenue;
+  ExpectUnchanged(resolve, kExceedsPendingAmount);
+  resolve.amount = {60};
+  EXPECT_EQ(book.Create(resolve), kCreated);
+  ExpectUnchanged(Void(2, 60), kPendingAlreadyPosted);
+  ExpectUnchanged(Post(2, 60), kPendingAlreadyPosted);
+
+  ASSERT_EQ(book.Create(Hold(3, 40)), kCreated);
+  ExpectUnchanged(Void(3, 39), kPendingHasOtherAmount);
+  ASSERT_EQ(book.Create(Void(3, 40)), kCreated);
+  ExpectUnchanged(Post(3, 1), kPendingAlreadyVoided);
+}
+
+TEST_F(BookTest, SetRule_OnAnAccountThatOwes_IsRefused) {
+  ASSERT_TRUE(book.SetRule(key, false));
+  ASSERT_EQ(book.Create(Hold(2, 60)), kCreated);
+  EXPECT_FALSE(book.SetRule(key, true));
+  EXPECT_FALSE(book.Get(key).debits_must_not_exceed_credits);
+  ASSERT_EQ(book.Create(Fund(3, 60)), kCreated);
+  EXPECT_TRUE(book.SetRule(key, true));
+}
+
+TEST_F(BookTest, Amounts_OfTheLargestKind_NeverOverflow) {
+  ASSERT_TRUE(book.SetRule(key, false));
+  for (std::uint64_t n = 1; n <= 100; ++n) {
+    ASSERT_EQ(book.Create(Hold(n, kMaxNanoUsd.n)), kCreated);
+    ASSERT_EQ(book.Create(Post(n, kMaxNanoUsd.n)), kCreated);
+  }
+  EXPECT_EQ(book.Get(revenue).credits_posted, Sum{kMaxNanoUsd.n} * 100);
+  EXPECT_EQ(Saturated(book.Get(revenue).credits_posted), kMaxNanoUsd);
+  EXPECT_EQ(book.CheckInvariants(), std::nullopt);
+}
+
+TEST_F(BookTest, Settled_BeyondTheMemory_AreForgotten_OpenOnesNever) {
+  ASSERT_EQ(book.Create(Fund(1, 1'000'000)), kCreated);
+  ASSERT_EQ(book.Create(Hold(2, 5)), kCreated);
+  for (std::uint64_t n = 100; n < 300; ++n) {
+    ASSERT_EQ(book.Create(Hold(n, 3)), kCreated);
+    ASSERT_EQ(book.Create(Post(n, 3)), kCreated);
+  }
+  ExpectUnchanged(Post(100, 3), kPendingNotFound);
+  ExpectUnchanged(Post(299, 3), kExists);
+  EXPECT_EQ(book.Create(Post(2, 5)), kCreated);
+}
+
+// A plain model of the same rules beside the book, over thousands of random transfers of which many
+// are wrong: status and balances agree at every step.
+TEST_F(BookTest, RandomTransfers_AgreeWithAModel) {
+  struct Open {
+    std::int64_t amount;
+  };
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SeededRandom random(seed);
+    Book subject({.settled_transfers_remembered = 1 << 11});
+    const AccountIndex from = subject.Open({AccountKind::kSource, {}}, false);
+    const AccountIndex to = subject.Open({AccountKind::kRevenue, {}}, false);
+    const AccountIndex wallet = subject.Open({AccountKind::kKey, {0, seed}}, true);
+    std::map<std::uint64_t, Open> open;
+    std::int64_t credits = 0, pending = 0, posted = 0;
+    for (std::uint64_t step = 1; step <= 1000; ++step) {
+      const auto amount = static_cast<std::int64_t>(random.Next() % 100);
+      TransferStatus expected = kCreated;
+      Transfer transfer{Id(step), TransferKind::kSingle, {}, from, wallet, {amount}};
+      const std::uint64_t pick = 1 + random.Next() % step;
+      const auto held = open.find(pick);
+      switch (random.Next() % 4) {
+        case 0:
+          credits += amount;
+          break;
+        case 1:
+          transfer.kind = TransferKind::kPending;
+          transfer.debit = wallet;
+          transfer.credit = to;
+          if (pending + posted + amount > credits) {
+            expected = kExceedsCredits;
+          } else {
+            pending += amount;
+            open[step] = {amount};
+          }
+          break;
+        default:
+          if (held == open.end()) continue;
+          transfer = {Id(step), TransferKind::kPost, Id(pick), wallet, to, {amount}};
+          if (amount > held->second.amount) {
+            expected = kExceedsPendingAmount;
+          } else {
+            pending -= held->second.amount;
+            posted += amount;
+            open.erase(held);
+          }
+      }
+      ASSERT_EQ(Name(subject.Create(transfer)), Name(expected)) << "seed " << seed;
+      const Account& account = subject.Get(wallet);
+      ASSERT_TRUE(account.credits_posted == credits && account.debits_pending == pending &&
+                  account.debits_posted == posted)
+          << "seed " << seed << " step " << step;
+      ASSERT_EQ(subject.CheckInvariants(), std::nullopt);
+      ASSERT_EQ(subject.pending_count(), open.size());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace weir::ledger
