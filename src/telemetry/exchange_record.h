@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/ending.h"
 #include "base/error_list.h"
 #include "base/id.h"
 #include "base/money.h"
@@ -13,37 +14,20 @@
 
 namespace weir::telemetry {
 
-// How an exchange ended. Frozen: the values are in the request log.
-enum class EndingKind : std::uint8_t {
-  kServed = 1,          // the whole reply left
-  kRefused = 2,         // we said no: see refusal
-  kUpstreamFailed = 3,  // the upstream's error was passed on, or it never answered
-  kCallerGone = 4,      // the caller hung up
-  kCut = 5,             // the reply broke off after it began (upstream lost, drain, deadline)
-};
-
-constexpr std::string_view Name(EndingKind kind) {
-  switch (kind) {
-    case EndingKind::kServed: return "served";
-    case EndingKind::kRefused: return "refused";
-    case EndingKind::kUpstreamFailed: return "upstream_failed";
-    case EndingKind::kCallerGone: return "caller_gone";
-    case EndingKind::kCut: return "cut";
-  }
-  return "unknown";
-}
+using weir::EndingKind;
+using weir::Name;
 
 struct ExchangeRecord {
   RequestId request;
-  KeyId key;               // empty: not authenticated
+  KeyId key;  // empty: not authenticated
   Instant started_at;
   EndingKind ending = EndingKind::kServed;
   Refusal refusal = Refusal::kNone;
-  int status = 0;          // what the caller saw
-  std::string operation;   // "responses", "chat_completions", "models", ...
-  std::string model;       // asked for
+  int status = 0;         // what the caller saw
+  std::string operation;  // "responses", "chat_completions", "models", ...
+  std::string model;      // asked for
   std::string model_served;
-  std::string upstream;    // account that answered, or the last tried
+  std::string upstream;  // account that answered, or the last tried
   std::int32_t attempts = 0;
   bool stream = false;
   bool sandbox = false;

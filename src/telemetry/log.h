@@ -88,17 +88,17 @@ class Log {
  private:
   using Item = std::variant<std::monostate, ExchangeRecord, std::string>;
   void Run();
-  bool WriteQueued(std::string& batch);
+  void WriteQueued();
+  bool WriteAll(std::string_view bytes);
   void Put(Item item);
-  void Wake();
 
   LogOptions options_;
+  bool bounded_writes_ = false;  // a pipe or a socket: its reader may stop reading
   Ring<Item> ring_;
   std::atomic<std::uint32_t> wake_{0};
   std::atomic<std::int64_t> dropped_{0};
-  std::atomic<std::uint64_t> put_{0};      // items accepted
-  std::atomic<std::uint64_t> written_{0};  // items handed to the descriptor, or lost there
-  std::atomic<std::uint32_t> flushing_{0};
+  std::atomic<std::size_t> written_{0};  // items handed to the descriptor, or lost there
+  std::int64_t reported_ = 0;            // of dropped_, what a line has told; writer only
   std::atomic<bool> stop_{false};
   std::thread writer_;
 };

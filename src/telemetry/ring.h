@@ -44,6 +44,10 @@ class Ring {
     }
   }
 
+  // How many places were ever claimed. Once the consumer has taken that many values, everything
+  // pushed before the call has been taken. Any thread.
+  std::size_t claimed() const { return tail_.load(std::memory_order_acquire); }
+
   // False when the queue is empty, or when the next producer has not finished its value. The one
   // consumer only.
   bool Pop(T& value) {

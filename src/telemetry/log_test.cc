@@ -1,0 +1,320 @@
+#include "telemetry/log.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace weir::telemetry {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Pipe {
+ public:
+  Pipe() { EXPECT_EQ(pipe(fds_.data()), 0); }
+  ~Pipe() {
+    CloseRead();
+    CloseWrite();
+  }
+  int write_end() const { return fds_[1]; }
+  void CloseRead() { Close(fds_[0]); }
+  void CloseWrite() { Close(fds_[1]); }
+  // What is in the pipe now.
+  std::string Drain() {
+    std::string text;
+    std::array<char, 65536> buffer;
+    pollfd ready{fds_[0], POLLIN, 0};
+    while (poll(&ready, 1, 0) == 1 && (ready.revents & POLLIN) != 0) {
+      const ssize_t n = read(fds_[0], buffer.data(), buffer.size());
+      if (n <= 0) break;
+      text.append(buffer.data(), static_cast<std::size_t>(n));
+    }
+    return text;
+  }
+
+ private:
+  static void Close(int& fd) {
+    if (fd >= 0) close(fd);
+    fd = -1;
+  }
+  std::array<int, 2> fds_{};
+};
+
+ExchangeRecord Example() {
+  ExchangeRecord record;
+  record.request = RequestId{MakeId({1'767'225'599'000'000'000}, 1, 2)};
+  record.key = KeyId{MakeId({1'700'000'000'000'000'000}, 3, 4)};
+  record.started_at = {1'767'225'598'000'000'000};
+  record.ending = EndingKind::kServed;
+  record.status = 200;
+  record.operation = "responses";
+  record.model = "gpt-5.5";
+  record.model_served = "gpt-5.5-2026";
+  record.upstream = "main";
+  record.attempts = 2;
+  record.stream = true;
+  record.usage = {.input_tokens = 100,
+                  .cached_input_tokens = 40,
+                  .output_tokens = 20,
+                  .reasoning_tokens = 7,
+                  .source = UsageSource::kProvider};
+  record.held = {5000};
+  record.charged = {4000};
+  record.overrun = {1};
+  record.total = Milliseconds(1000);
+  record.upstream_time = Milliseconds(900);
+  record.first_byte = Milliseconds(50);
+  record.durable_time = Microseconds(1500);
+  return record;
+}
+
+TEST(Log, AnExchangeLine_IsThisText) {
+  const ExchangeRecord record = Example();
+  std::string line;
+  AppendExchangeLine(record, line);
+  EXPECT_EQ(
+      line,
+      R"({"ts":"2025-12-31T23:59:59.000000Z","level":"info","msg":"exchange","request_id":")" +
+          ToString(record.request) + R"(","key_id":")" + ToString(record.key) +
+          R"(","operation":"responses","model":"gpt-5.5","model_served":"gpt-5.5-2026",)"
+          R"("upstream":"main","attempts":2,"status":200,"ending":"served",)"
+          R"("refusal":null,"stream":true,"sandbox":false,"input_tokens":100,)"
+          R"("cached_tokens":40,"output_tokens":20,"reasoning_tokens":7,)"
+          R"("usage_source":"provider","held_nano_usd":5000,"charged_nano_usd":4000,)"
+          R"("overrun_nano_usd":1,"total_us":1000000,"upstream_us":900000,)"
+          R"("first_byte_us":50000,"durable_us":1500,"overhead_us":100000})"
+          "\n");
+}
+
+TEST(Log, AnExchangeWithoutKey_SaysNull_AndNamesItsRefusal) {
+  ExchangeRecord record;
+  record.ending = EndingKind::kRefused;
+  record.refusal = Refusal::kInvalidApiKey;
+  record.status = 401;
+  record.upstream_time = Milliseconds(5);  // longer than the total: clocks differ, never negative
+  std::string line;
+  AppendExchangeLine(record, line);
+  EXPECT_THAT(line, HasSubstr(R"("request_id":null,"key_id":null,"operation":null,"model":null)"));
+  EXPECT_THAT(line, HasSubstr(R"("ending":"refused","refusal":"InvalidApiKey")"));
+  EXPECT_THAT(line, HasSubstr(R"("overhead_us":0})"));
+}
+
+TEST(Log, TheLevel_FollowsFromTheEnding) {
+  struct Case {
+    EndingKind ending;
+    Refusal refusal;
+    std::string_view level;
+  };
+  for (const Case& c : {Case{EndingKind::kServed, Refusal::kNone, "info"},
+                        Case{EndingKind::kRefused, Refusal::kBudgetExceeded, "info"},
+                        Case{EndingKind::kCallerGone, Refusal::kNone, "info"},
+                        Case{EndingKind::kUpstreamFailed, Refusal::kUpstreamError, "warning"},
+                        Case{EndingKind::kCut, Refusal::kNone, "warning"},
+                        Case{EndingKind::kRefused, Refusal::kInternal, "error"},
+                        Case{EndingKind::kRefused, Refusal::kLedgerUnavailable, "error"}}) {
+    ExchangeRecord record;
+    record.ending = c.ending;
+    record.refusal = c.refusal;
+    std::string line;
+    AppendExchangeLine(record, line);
+    EXPECT_THAT(line, HasSubstr("\"level\":\"" + std::string(c.level) + "\""));
+  }
+}
+
+TEST(Log, Texts_AreEscapedSoThatALineStaysOneLine) {
+  struct Case {
+    std::string_view text;
+    std::string_view json;
+  };
+  for (const Case& c :
+       {Case{"plain", R"("plain")"}, Case{"a\"b\\c", R"("a\"b\\c")"},
+        Case{"a\nb\r\x1b[31m\x7f", R"("a\u000ab\u000d\u001b[31m\u007f")"},
+        Case{std::string_view("\0x", 2), R"("\u0000x")"}, Case{"\xC3\xA9", "\"\xC3\xA9\""},
+        Case{"\xF0\x9F\x98\x80", "\"\xF0\x9F\x98\x80\""},
+        Case{"\xC2\x9B", R"("\u009b")"},                            // a control character of C1
+        Case{"\xE2\x80\xAE", R"("\u202e")"},                        // right-to-left override
+        Case{"\xE2\x80\xA8", R"("\u2028")"},                        // line separator
+        Case{"\xFF", R"("\ufffd")"},                                // never in UTF-8
+        Case{"\xC0\x80", R"("\ufffd\ufffd")"},                      // overlong NUL
+        Case{"\xED\xA0\x80", R"("\ufffd\ufffd\ufffd")"},            // a surrogate
+        Case{"\xF4\x90\x80\x80", R"("\ufffd\ufffd\ufffd\ufffd")"},  // above U+10FFFF
+        Case{"\xE2\x82", R"("\ufffd\ufffd")"}}) {                   // cut short
+    std::string out;
+    AppendJsonText(c.text, 256, out);
+    EXPECT_EQ(out, c.json);
+  }
+}
+
+TEST(Log, ALongText_IsCutBetweenCharacters) {
+  std::string out;
+  AppendJsonText("abcd", 4, out);
+  EXPECT_EQ(out, "\"abcd\"");
+  out.clear();
+  AppendJsonText("abcde", 4, out);
+  EXPECT_EQ(out, "\"abcd\xE2\x80\xA6\"");
+  out.clear();
+  AppendJsonText("abc\xC3\xA9", 4, out);  // the two bytes of the last letter do not fit
+  EXPECT_EQ(out, "\"abc\xE2\x80\xA6\"");
+}
+
+TEST(Log, AHostileModelName_CannotForgeALine) {
+  Pipe pipe;
+  {
+    Log log({.fd = pipe.write_end()});
+    ExchangeRecord record = Example();
+    record.model = "x\"}\n{\"level\":\"error\",\"msg\":\"forged\"}" + std::string(100'000, 'A');
+    log.Exchange(std::move(record));
+  }
+  const std::string text = pipe.Drain();
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+  EXPECT_THAT(text, HasSubstr(R"("model":"x\"}\u000a{\"level\")"));
+  EXPECT_LT(text.size(), 1500U);
+}
+
+TEST(Log, Write_PutsFieldsOfEveryKind) {
+  Pipe pipe;
+  {
+    Log log({.fd = pipe.write_end(), .now = [] { return Instant{1'500'000}; }});
+    const std::string path = "/etc/weir.yaml";
+    log.Write(Level::kWarning, "configuration reloaded",
+              {{"path", path}, {"models", 5}, {"changed", true}, {"by", "signal"}});
+    log.Write(Level::kDebug, "not written");
+  }
+  EXPECT_EQ(
+      pipe.Drain(),
+      R"({"ts":"1970-01-01T00:00:00.001500Z","level":"warning","msg":"configuration reloaded",)"
+      R"("path":"/etc/weir.yaml","models":5,"changed":true,"by":"signal"})"
+      "\n");
+}
+
+TEST(Log, Exchanges_CanBeTurnedOff) {
+  Pipe pipe;
+  {
+    Log log({.fd = pipe.write_end(), .exchanges = false});
+    log.Exchange(Example());
+  }
+  EXPECT_EQ(pipe.Drain(), "");
+}
+
+TEST(Log, Flush_ReturnsWhenEveryEarlierLineIsWritten) {
+  Pipe pipe;
+  Log log({.fd = pipe.write_end()});
+  for (int i = 0; i < 50; ++i) log.Exchange(Example());
+  log.Flush();
+  const std::string text = pipe.Drain();
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 50);
+  EXPECT_EQ(log.dropped(), 0);
+}
+
+TEST(Log, LinesOfManyThreads_ArriveWholeAndInTheOrderOfEach) {
+  const auto path = testing::TempDir() + "weir_log_test." + std::to_string(getpid());
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  ASSERT_GE(fd, 0);
+  constexpr int kThreads = 4;
+  constexpr int kEach = 500;
+  {
+    Log log({.fd = fd});
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&log, t] {
+        for (int i = 0; i < kEach; ++i) log.Write(Level::kInfo, "n", {{"t", t}, {"i", i}});
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(log.dropped(), 0);
+  }
+  std::string text(1 << 20, '\0');
+  text.resize(static_cast<std::size_t>(pread(fd, text.data(), text.size(), 0)));
+  close(fd);
+  unlink(path.c_str());
+  std::array<int, kThreads> next{};
+  std::size_t lines = 0;
+  for (std::size_t at = 0; at < text.size(); ++lines) {
+    const std::size_t end = text.find('\n', at);
+    ASSERT_NE(end, std::string::npos);
+    int t = -1;
+    int i = -1;
+    const std::string line = text.substr(at, end - at);
+    ASSERT_EQ(std::sscanf(line.c_str() + line.find("\"t\":"), "\"t\":%d,\"i\":%d}", &t, &i), 2);
+    EXPECT_EQ(i, next[static_cast<std::size_t>(t)]++);
+    at = end + 1;
+  }
+  EXPECT_EQ(lines, static_cast<std::size_t>(kThreads * kEach));
+}
+
+// A log whose reader stopped must cost callers nothing, and the end of the program at most a
+// second.
+TEST(Log, AReaderThatDoesNotRead_LosesLinesAndBlocksNobody) {
+  Pipe pipe;
+  {
+    Log log({.fd = pipe.write_end(), .queue_lines_max = 8});
+    for (int i = 0; i < 5000; ++i) log.Exchange(Example());
+    EXPECT_GT(log.dropped(), 0);
+  }
+  const std::string text = pipe.Drain();
+  EXPECT_LE(text.size(), 65536U);
+}
+
+TEST(Log, DroppedLines_AreReportedInTheLogItself) {
+  Pipe pipe;
+  Log log({.fd = pipe.write_end(), .queue_lines_max = 2});
+  while (log.dropped() == 0) log.Exchange(Example());
+  log.Flush();
+  log.Write(Level::kInfo, "next");
+  log.Flush();
+  EXPECT_THAT(pipe.Drain(), HasSubstr("\"msg\":\"log lines were dropped\",\"dropped_lines\":"));
+}
+
+TEST(Log, AReaderThatWentAway_IsCountedAndNotASignal) {
+  Pipe pipe;
+  pipe.CloseRead();
+  Log log({.fd = pipe.write_end()});
+  log.Exchange(Example());
+  log.Flush();
+  EXPECT_EQ(log.dropped(), 1);
+}
+
+TEST(FormatInstant, KnowsLeapYearsAndTimesBefore1970) {
+  struct Case {
+    std::int64_t ns;
+    std::string_view text;
+  };
+  for (const Case& c :
+       {Case{0, "1970-01-01T00:00:00.000000Z"}, Case{-1, "1969-12-31T23:59:59.999999Z"},
+        Case{951'782'400LL * 1'000'000'000, "2000-02-29T00:00:00.000000Z"},
+        Case{1'709'251'199'999'999'999, "2024-02-29T23:59:59.999999Z"},
+        Case{4'107'542'400LL * 1'000'000'000, "2100-03-01T00:00:00.000000Z"}}) {
+    EXPECT_EQ(FormatInstant({c.ns}), c.text);
+  }
+}
+
+TEST(Ring, Full_IsAnAnswer_AndOrderIsKept) {
+  Ring<int> ring(4);
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < 4; ++i) {
+      int value = i;
+      EXPECT_TRUE(ring.Push(value));
+    }
+    int extra = 9;
+    EXPECT_FALSE(ring.Push(extra));
+    int value = -1;
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_TRUE(ring.Pop(value));
+      EXPECT_EQ(value, i);
+    }
+    EXPECT_FALSE(ring.Pop(value));
+  }
+  EXPECT_EQ(ring.claimed(), 40U);
+}
+
+}  // namespace
+}  // namespace weir::telemetry

@@ -1,0 +1,228 @@
+#include "telemetry/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+#include <thread>
+
+namespace weir::telemetry {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+ExchangeRecord Served() {
+  ExchangeRecord record;
+  record.operation = "responses";
+  record.ending = EndingKind::kServed;
+  record.status = 200;
+  record.attempts = 1;
+  record.usage = {.input_tokens = 100,
+                  .cached_input_tokens = 40,
+                  .cache_write_tokens = 5,
+                  .output_tokens = 20,
+                  .reasoning_tokens = 7,
+                  .source = UsageSource::kProvider};
+  record.charged = {12'345};
+  record.total = Milliseconds(120);
+  record.upstream_time = Milliseconds(120) - Microseconds(30);
+  record.first_byte = Milliseconds(90);
+  record.durable_time = Microseconds(700);
+  return record;
+}
+
+TEST(Metrics, AnExchange_IsCountedUnderItsOperationEndingAndStatusClass) {
+  Metrics metrics(1, "1.2.3", {});
+  metrics.RecordExchange(0, Served());
+  const std::string text = metrics.Text();
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "weir_requests_total{operation=\"responses\",ending=\"served\",status=\"2xx\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("weir_tokens_total{kind=\"input\"} 100\n"));
+  EXPECT_THAT(text, HasSubstr("weir_tokens_total{kind=\"cached_input\"} 40\n"));
+  EXPECT_THAT(text, HasSubstr("weir_tokens_total{kind=\"cache_write\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr("weir_tokens_total{kind=\"output\"} 20\n"));
+  EXPECT_THAT(text, HasSubstr("weir_tokens_total{kind=\"reasoning\"} 7\n"));
+  EXPECT_THAT(text, HasSubstr("weir_charged_nano_usd_total 12345\n"));
+  EXPECT_THAT(text, HasSubstr("weir_upstream_attempts_total 1\n"));
+  EXPECT_THAT(text, HasSubstr("weir_build_info{version=\"1.2.3\"} 1\n"));
+  EXPECT_THAT(text, Not(HasSubstr("refusal=")));
+}
+
+TEST(Metrics, ARefusal_IsCountedByItsName) {
+  Metrics metrics(1, "v", {});
+  ExchangeRecord record = Served();
+  record.ending = EndingKind::kRefused;
+  record.refusal = Refusal::kBudgetExceeded;
+  record.status = 402;
+  metrics.RecordExchange(0, record);
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_refusals_total{operation=\"responses\","
+                                        "refusal=\"BudgetExceeded\"} 1\n"));
+  EXPECT_THAT(metrics.Text(), HasSubstr("ending=\"refused\",status=\"4xx\"} 1\n"));
+}
+
+// A caller chooses the path, so an operation text we do not know must not become a label.
+TEST(Metrics, AnUnknownOperationOrStatus_FallsIntoTheLastLabel) {
+  Metrics metrics(1, "v", {});
+  ExchangeRecord record = Served();
+  record.operation = "\"} 1\nevil";
+  record.status = 0;
+  metrics.RecordExchange(0, record);
+  record.status = 999;
+  metrics.RecordExchange(0, record);
+  EXPECT_THAT(metrics.Text(),
+              HasSubstr("operation=\"other\",ending=\"served\",status=\"none\"} 2\n"));
+  EXPECT_THAT(metrics.Text(), Not(HasSubstr("evil")));
+}
+
+TEST(Metrics, EveryRefusal_HasAPlaceOfItsOwn) {
+  Metrics metrics(1, "v", {});
+  ExchangeRecord record = Served();
+  std::int64_t expected = 0;
+  for (const RefusalText& text : kRefusalTexts) {
+    if (text.refusal == Refusal::kNone) continue;
+    record.refusal = text.refusal;
+    metrics.RecordExchange(0, record);
+    ++expected;
+  }
+  const std::string text = metrics.Text();
+  std::int64_t found = 0;
+  for (std::size_t at = text.find("refusal=\""); at != std::string::npos;
+       at = text.find("refusal=\"", at + 1)) {
+    ++found;
+    EXPECT_EQ(text.substr(text.find("} ", at), 4), "} 1\n");
+  }
+  EXPECT_EQ(found, expected);
+}
+
+TEST(Metrics, ABucket_HoldsItsBoundAndNotOneNanosecondMore) {
+  struct Case {
+    std::int64_t ns;
+    std::string_view in;      // this bucket counts it
+    std::string_view not_in;  // the one before does not
+  };
+  for (const Case& c : {Case{5'000'000, "le=\"0.005\"} 1", ""},
+                        Case{5'000'001, "le=\"0.01\"} 1", "le=\"0.005\"} 1"},
+                        Case{600'000'000'000, "le=\"600\"} 1", "le=\"300\"} 1"},
+                        Case{600'000'000'001, "le=\"+Inf\"} 1", "le=\"600\"} 1"},
+                        Case{-1, "le=\"0.005\"} 1", ""}}) {
+    Metrics metrics(1, "v", {});
+    ExchangeRecord record;
+    record.ending = EndingKind::kCut;  // only the duration is observed
+    record.total = {c.ns};
+    metrics.RecordExchange(0, record);
+    const std::string text = metrics.Text();
+    EXPECT_THAT(text, HasSubstr("weir_request_duration_seconds_bucket{" + std::string(c.in)))
+        << c.ns;
+    if (!c.not_in.empty()) {
+      EXPECT_THAT(text,
+                  Not(HasSubstr("weir_request_duration_seconds_bucket{" + std::string(c.not_in))))
+          << c.ns;
+    }
+    EXPECT_THAT(text, HasSubstr("weir_request_duration_seconds_count 1\n"));
+  }
+}
+
+TEST(Metrics, ASum_IsWrittenInSecondsExactly) {
+  Metrics metrics(1, "v", {1'700'000'000'500'000'000});
+  ExchangeRecord record = Served();
+  record.total = {1'000'000'001};
+  metrics.RecordExchange(0, record);
+  metrics.RecordExchange(0, record);
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_request_duration_seconds_sum 2.000000002\n"));
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_start_time_seconds 1700000000.5\n"));
+}
+
+TEST(Metrics, Overhead_IsTotalWithoutUpstreamAndOnlyOfServedRequests) {
+  Metrics metrics(1, "v", {});
+  metrics.RecordExchange(0, Served());
+  ExchangeRecord cut = Served();
+  cut.ending = EndingKind::kCut;
+  metrics.RecordExchange(0, cut);
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_overhead_seconds_sum 0.00003\n"));
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_overhead_seconds_count 1\n"));
+}
+
+TEST(Metrics, Shards_AreSummed_AndCountedByTheirOwnThreadsOnly) {
+  constexpr int kShards = 4;
+  constexpr int kEach = 2000;
+  Metrics metrics(kShards, "v", {});
+  std::vector<std::thread> workers;
+  for (int shard = 0; shard < kShards; ++shard) {
+    workers.emplace_back([&metrics, shard] {
+      const ExchangeRecord record = Served();
+      for (int i = 0; i < kEach; ++i) metrics.RecordExchange(shard, record);
+      metrics.Move(shard, Live::kConnections, 3);
+      metrics.Move(shard, Live::kConnections, -1);
+    });
+  }
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(metrics.Text().empty());  // scrapes in between
+  for (std::thread& worker : workers) worker.join();
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_upstream_attempts_total 8000\n"));
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_connections 8\n"));
+  EXPECT_EQ(metrics.Now(Live::kConnections), 8);
+  EXPECT_EQ(metrics.Now(Live::kStreams), 0);
+}
+
+TEST(Metrics, Callbacks_OfOneName_AreOneFamily) {
+  Metrics metrics(1, "v", {});
+  metrics.AddGauge("weir_keys", "Keys by state.", "state=\"active\"", [] { return 3; });
+  metrics.AddCounter("weir_log_lines_dropped_total", "Lines lost.", "", [] { return 9; });
+  metrics.AddGauge("weir_keys", "ignored", "state=\"revoked\"", [] { return 1; });
+  const std::string text = metrics.Text();
+  EXPECT_THAT(text, HasSubstr("# HELP weir_keys Keys by state.\n# TYPE weir_keys gauge\n"
+                              "weir_keys{state=\"active\"} 3\nweir_keys{state=\"revoked\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("weir_log_lines_dropped_total 9\n"));
+  EXPECT_THAT(text, Not(HasSubstr("ignored")));
+}
+
+// The reference page and the exposition come from one table; this says that nothing in the text is
+// missing from it, and nothing in it from the text.
+TEST(Metrics, TheText_HasExactlyTheDescribedFamilies) {
+  Metrics metrics(1, "v", {});
+  std::set<std::string> families;
+  std::istringstream lines(metrics.Text());
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("# TYPE ")) families.insert(line.substr(7, line.find(' ', 7) - 7));
+  }
+  std::set<std::string> described;
+  for (const MetricDescription& d : MetricDescriptions()) described.insert(std::string(d.name));
+  EXPECT_EQ(families, described);
+}
+
+TEST(Metrics, Promtool_HasNoComplaint) {
+  if (std::system("command -v promtool >/dev/null 2>&1") != 0) {
+    GTEST_SKIP() << "promtool is not installed (Debian package prometheus)";
+  }
+  Metrics metrics(2, "1.2.3", {1'700'000'000'000'000'000});
+  metrics.RecordExchange(0, Served());
+  ExchangeRecord refused = Served();
+  refused.refusal = Refusal::kInvalidApiKey;
+  refused.ending = EndingKind::kRefused;
+  refused.status = 401;
+  metrics.RecordExchange(1, refused);
+  metrics.AddGauge("weir_keys", "Keys by state.", "state=\"active\"", [] { return 3; });
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("weir_metrics_test." + std::to_string(getpid()) + ".txt");
+  std::ofstream(path) << metrics.Text();
+  const int code = std::system(
+      ("promtool check metrics < " + path.string() + " > " + path.string() + ".out 2>&1").c_str());
+  std::ifstream out(path.string() + ".out");
+  const std::string said((std::istreambuf_iterator<char>(out)), {});
+  std::filesystem::remove(path);
+  std::filesystem::remove(path.string() + ".out");
+  EXPECT_EQ(code, 0) << said;
+  EXPECT_EQ(said, "");
+}
+
+}  // namespace
+}  // namespace weir::telemetry
