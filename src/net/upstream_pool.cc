@@ -142,6 +142,8 @@ class PooledReply final : public UpstreamReply {
         done_ = true;
         co_return std::string_view();
       }
+      // A wait that ran out may be repeated; anything else is the end of this reply.
+      if (read.status == IoStatus::kTimeout) co_return ReadFailure(read.status);
       if (read.status != IoStatus::kOk) co_return Failed(ReadFailure(read.status));
       body_.Commit(read.bytes);
       // A read that fills its room is followed by a larger one: bulk replies take few system calls,

@@ -1,0 +1,114 @@
+// One exchange: everything that is known of a request from its head to its ending. Made by the
+// session, filled stage by stage, read by nobody else while it runs. Lives on one worker.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ending.h"
+#include "base/error_list.h"
+#include "base/id.h"
+#include "base/time.h"
+#include "base/usage.h"
+#include "config/config.h"
+#include "dialect/failure_class.h"
+#include "dialect/json_edit.h"
+#include "dialect/request_shape.h"
+#include "gateway/operation.h"
+#include "gateway/ports.h"
+#include "identity/authenticate.h"
+#include "identity/key_table.h"
+
+namespace weir::gateway {
+
+// What the operator decided, as one immutable value. An exchange keeps the one it started with, so
+// a reload never changes the price or the limits of a request under way.
+struct Snapshot {
+  std::shared_ptr<const config::Config> config;
+  std::shared_ptr<const identity::KeyTable> keys;
+  std::shared_ptr<const identity::Pepper> pepper;
+};
+
+// Why the caller gets an error body of ours, and what it may say beyond the standard text.
+struct RefusalReason {
+  Refusal refusal = Refusal::kNone;
+  std::string message;  // empty: the standard one
+  std::string param;
+  std::string hint;
+  std::string_view allow;  // with kMethodNotAllowed
+};
+
+// What will be asked of an upstream, and what it can cost.
+struct Plan {
+  const config::Model* model = nullptr;
+  dialect::RequestShape shape;
+  std::string_view body;
+  Quote quote;
+  bool stream = false;
+  bool strip_usage = false;  // we asked the upstream for usage, the caller did not
+  std::vector<dialect::Edit> edits;
+};
+
+// One try at one upstream.
+struct Attempt {
+  const config::Upstream* upstream = nullptr;
+  int status = 0;  // 0: no reply
+  dialect::FailureClass failure = dialect::FailureClass::kNone;
+  Retry retry = Retry::kNever;
+  std::string detail;  // for the log
+};
+
+// An upstream's failure, ready to be shown to the caller if no other attempt follows.
+struct FailureToShow {
+  dialect::FailureReply reply;
+  std::string body;  // with pass_through
+  std::string content_type;
+};
+
+struct Timings {
+  Tick started_at;
+  Duration upstream;    // waiting for upstreams
+  Duration durable;     // waiting for the journal
+  Duration first_byte;  // until the first byte to the caller; 0: none was sent
+};
+
+struct Exchange {
+  RequestId id;
+  Instant started_at;
+  const RequestHead* head = nullptr;
+  const Snapshot* snapshot = nullptr;
+  dialect::RequestReader* reader = nullptr;  // the worker's
+  Operation operation;
+  std::optional<identity::Principal> principal;
+  Plan plan;
+  AdmitReply admission;
+  bool admitted = false;  // and not settled yet
+  std::vector<Attempt> attempts;
+  std::optional<FailureToShow> failure;
+  Interrupt interrupt;
+
+  // The reply of the attempt that served, kept until its last bytes may go.
+  std::unique_ptr<UpstreamReply> reply;
+  std::string held;          // what the caller gets only after the charge is on disk
+  std::string held_type;     // content type of a JSON reply that is held whole
+  bool streaming = false;    // Start was called: held ends the reply, otherwise it is the reply
+  bool cut = false;          // the reply broke off and only a closed connection can say so
+  std::string served_model;
+
+  Usage usage;
+  bool charge = true;
+  SettleReply settlement;
+
+  EndingKind ending = EndingKind::kServed;
+  RefusalReason reason;
+  int status = 0;
+  Timings timings;
+
+  const config::Config& config() const { return *snapshot->config; }
+};
+
+}  // namespace weir::gateway

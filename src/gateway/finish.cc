@@ -1,0 +1,218 @@
+#include <string>
+
+#include "dialect/reply_body.h"
+#include "gateway/pipeline.h"
+
+namespace weir::gateway {
+namespace {
+
+// How long the last bytes of an upstream's framing are waited for after the caller has everything.
+// They nearly always came with the body; waiting keeps the connection for the next request.
+constexpr Duration kTailWait = Milliseconds(100);
+
+void AppendHeader(std::string& out, std::string_view name, std::string_view value) {
+  out += name;
+  out += ": ";
+  out += value;
+  out += "\r\n";
+}
+
+void AppendHeader(std::string& out, std::string_view name, std::int64_t value) {
+  char digits[24];
+  std::size_t at = sizeof(digits);
+  auto magnitude = static_cast<std::uint64_t>(value < 0 ? 0 : value);
+  do {
+    digits[--at] = static_cast<char>('0' + magnitude % 10);
+    magnitude /= 10;
+  } while (magnitude != 0);
+  AppendHeader(out, name, std::string_view(digits + at, sizeof(digits) - at));
+}
+
+// A duration as OpenAI writes it in its reset headers (Go's format): "120ms", "1s", "6m0s".
+std::string GoDuration(Duration d) {
+  const std::int64_t ms = d.ns <= 0 ? 0 : (d.ns + 999'999) / 1'000'000;
+  if (ms < 1000) return std::to_string(ms) + "ms";
+  const std::int64_t seconds = (ms + 999) / 1000;
+  if (seconds < 60) return std::to_string(seconds) + "s";
+  return std::to_string(seconds / 60) + "m" + std::to_string(seconds % 60) + "s";
+}
+
+// Both families that clients read: X-RateLimit-* with a Unix time, and OpenAI's per-unit names.
+void AppendLimits(const AdmitReply& admission, Instant now, std::string& out) {
+  const LimitView& requests = admission.requests;
+  if (requests.limit > 0) {
+    AppendHeader(out, "x-ratelimit-limit", requests.limit);
+    AppendHeader(out, "x-ratelimit-remaining", requests.remaining);
+    AppendHeader(out, "x-ratelimit-reset", CeilSeconds({now.ns + requests.reset.ns}));
+    AppendHeader(out, "x-ratelimit-limit-requests", requests.limit);
+    AppendHeader(out, "x-ratelimit-remaining-requests", requests.remaining);
+    AppendHeader(out, "x-ratelimit-reset-requests", GoDuration(requests.reset));
+  }
+  const LimitView& tokens = admission.tokens;
+  if (tokens.limit > 0) {
+    AppendHeader(out, "x-ratelimit-limit-tokens", tokens.limit);
+    AppendHeader(out, "x-ratelimit-remaining-tokens", tokens.remaining);
+    AppendHeader(out, "x-ratelimit-reset-tokens", GoDuration(tokens.reset));
+  }
+}
+
+// What of an upstream's head is the caller's business. Its limits, cookies and organisation are the
+// operator's.
+void AppendPassedHeaders(const UpstreamReply& reply, std::string& out) {
+  for (const auto& [name, value] : reply.headers()) {
+    for (const std::string_view passed :
+         {"openai-version", "openai-processing-ms", "openai-model", "x-codex-turn-state",
+          "x-reasoning-included", "x-models-etag"}) {
+      if (EqualsIgnoreCase(name, passed)) AppendHeader(out, passed, value);
+    }
+  }
+}
+
+// True when the charge is on disk; the time it took goes to x.
+Task<bool> AwaitDurable(Exchange& x, JournalPosition position, Ports& ports, Runtime& runtime) {
+  const Tick before = runtime.Now();
+  const bool durable = co_await ports.credit.Durable(position);
+  x.timings.durable = x.timings.durable + (runtime.Now() - before);
+  co_return durable;
+}
+
+void NoteFirstByte(Exchange& x, Runtime& runtime) {
+  if (x.timings.first_byte.ns == 0) x.timings.first_byte = runtime.Now() - x.timings.started_at;
+}
+
+}  // namespace
+
+std::string CommonHeaders(const Exchange& x, Instant now) {
+  std::string out;
+  out.reserve(512);
+  const auto id = IdText(x.id);
+  out += "x-request-id: req_";
+  out.append(id.data(), id.size());
+  out += "\r\n";
+  AppendLimits(x.admission, now, out);
+  const std::string& prefix = x.config().brand.header_prefix;
+  if (x.admission.clamped && x.admission.refusal == Refusal::kNone) {
+    AppendHeader(out, prefix + "-max-output-tokens", x.admission.output_tokens_granted);
+  }
+  if (x.attempts.size() > 1) {
+    AppendHeader(out, prefix + "-attempts", static_cast<std::int64_t>(x.attempts.size()));
+  }
+  if (x.reply) AppendPassedHeaders(*x.reply, out);
+  return out;
+}
+
+Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runtime) {
+  const RefusalText& text = TextOf(reason.refusal);
+  const std::string request_id = "req_" + ToString(x.id);
+  dialect::RefusalDetail detail;
+  detail.message = reason.message;
+  detail.param = reason.param;
+  detail.hint = reason.hint;
+  detail.docs_url = x.config().brand.docs_url;
+  detail.request_id = request_id;
+  ReplyHead head;
+  head.status = text.status;
+  head.headers = CommonHeaders(x, runtime.WallNow());
+  // 429 and 503 without Retry-After make clients give up or hammer (wire.md section 0, point 3).
+  if (text.status == 429 || text.status == 503) {
+    const std::int64_t seconds = CeilSeconds(x.admission.retry_after);
+    AppendHeader(head.headers, "retry-after", seconds > 0 ? seconds : 1);
+  }
+  if (text.status == 401) AppendHeader(head.headers, "www-authenticate", "Bearer");
+  if (text.status == 426) AppendHeader(head.headers, "upgrade", "HTTP/1.1");
+  if (!reason.allow.empty()) AppendHeader(head.headers, "allow", reason.allow);
+  if (const auto retry = dialect::ShouldRetry(reason.refusal)) {
+    AppendHeader(head.headers, "x-should-retry", *retry ? "true" : "false");
+  }
+  const std::string body =
+      dialect::RefusalBody(dialect::ShapeOfPath(x.head->path), reason.refusal, detail);
+  x.status = text.status;
+  x.ending = EndingKind::kRefused;
+  x.reason = std::move(reason);
+  NoteFirstByte(x, runtime);
+  if (!co_await ports.downstream.Reply(std::move(head), body)) x.ending = EndingKind::kCallerGone;
+}
+
+namespace {
+
+// No attempt served: the last failure, in the caller's words.
+Task<void> ShowUpstreamFailure(Exchange& x, Ports& ports, Runtime& runtime) {
+  const FailureToShow& failure = *x.failure;
+  ReplyHead head;
+  head.status = failure.reply.status;
+  head.headers = CommonHeaders(x, runtime.WallNow());
+  if (failure.reply.retry_after_seconds) {
+    AppendHeader(head.headers, "retry-after", *failure.reply.retry_after_seconds);
+  }
+  if (const auto retry = failure.reply.pass_through
+                             ? std::optional<bool>()
+                             : dialect::ShouldRetry(failure.reply.refusal)) {
+    AppendHeader(head.headers, "x-should-retry", *retry ? "true" : "false");
+  }
+  std::string body;
+  if (failure.reply.pass_through) {
+    head.content_type = failure.content_type;
+    body = failure.body;
+  } else {
+    const std::string request_id = "req_" + ToString(x.id);
+    dialect::RefusalDetail detail;
+    detail.request_id = request_id;
+    detail.resets_in = failure.reply.resets_in;
+    body = dialect::RefusalBody(dialect::ShapeOfPath(x.head->path), failure.reply.refusal, detail);
+    x.reason.refusal = failure.reply.refusal;
+  }
+  x.status = head.status;
+  x.ending = EndingKind::kUpstreamFailed;
+  NoteFirstByte(x, runtime);
+  if (!co_await ports.downstream.Reply(std::move(head), body)) x.ending = EndingKind::kCallerGone;
+}
+
+}  // namespace
+
+Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime) {
+  if (x.interrupt.why() == Interruption::kCallerGone) {
+    x.ending = EndingKind::kCallerGone;
+    if (x.status == 0) x.status = 499;  // nginx's number for it; nobody sees it but the log
+    co_return;
+  }
+  if (!x.streaming && x.held_type.empty()) {
+    if (x.failure) co_return co_await ShowUpstreamFailure(x, ports, runtime);
+    co_return co_await Refuse(x, {.refusal = x.interrupt.why() == Interruption::kDrain
+                                                 ? Refusal::kDraining
+                                                 : Refusal::kNoCapacity},
+                              ports, runtime);
+  }
+
+  if (x.cut) {
+    ports.downstream.Cut();
+    x.ending = EndingKind::kCut;
+    co_return;
+  }
+
+  // The caller may know that the call is over only when its charge cannot be lost any more.
+  if (!co_await AwaitDurable(x, x.settlement.position, ports, runtime)) {
+    if (!x.streaming) {
+      co_return co_await Refuse(x, {.refusal = Refusal::kLedgerUnavailable}, ports, runtime);
+    }
+    ports.downstream.Cut();
+    x.ending = EndingKind::kCut;
+    co_return;
+  }
+  NoteFirstByte(x, runtime);
+  bool sent = false;
+  if (x.streaming) {
+    sent = co_await ports.downstream.End(x.held);
+  } else {
+    ReplyHead head;
+    head.status = x.status;
+    head.content_type = x.held_type;
+    head.headers = CommonHeaders(x, runtime.WallNow());
+    AppendHeader(head.headers, x.config().brand.header_prefix + "-charged-nano-usd",
+                 x.settlement.charged.n);
+    sent = co_await ports.downstream.Reply(std::move(head), x.held);
+  }
+  if (!sent) x.ending = EndingKind::kCallerGone;
+  if (x.reply) co_await x.reply->Read(kTailWait);
+}
+
+}  // namespace weir::gateway

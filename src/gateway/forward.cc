@@ -1,0 +1,493 @@
+// forward: one attempt at one upstream, streamed to the caller as it arrives.
+//
+// What leaves here and when:
+//   - nothing before the intent is on disk;
+//   - whole events only, in one write for all that arrived together;
+//   - never the end: the terminal event, or the last bytes of a JSON reply, stay in x.held until
+//     Finish has the charge on disk.
+// Usage is read from the bytes that pass. When the upstream gives none, our own count stands in:
+// kEstimated for a reply that ended well, kCheckpoint for one that was cut.
+#include <algorithm>
+#include <string>
+
+#include "dialect/failure_class.h"
+#include "dialect/reply_body.h"
+#include "dialect/sse.h"
+#include "dialect/usage_reader.h"
+#include "gateway/pipeline.h"
+
+namespace weir::gateway {
+namespace {
+
+using dialect::StreamEnd;
+
+// A JSON reply up to this size is held whole, so that its head can say what it cost. Larger ones
+// are passed on as they come, all but their last piece.
+constexpr std::size_t kHeldJsonMax = 256 << 10;
+constexpr std::int64_t kCheckpointTokens = 256;
+constexpr Duration kCheckpointInterval = Milliseconds(500);
+
+std::int64_t CeilQuarter(std::int64_t bytes) { return (bytes + 3) / 4; }
+
+// What the caller's request headers mean to an upstream. Identity, framing and the caller's
+// software stay here; what changes the reply or helps the upstream's cache goes on.
+bool PassesUpstream(std::string_view name) {
+  switch (name.size()) {
+    case 6: return EqualsIgnoreCase(name, "accept");
+    case 9: return EqualsIgnoreCase(name, "thread-id");
+    case 10:
+      return EqualsIgnoreCase(name, "session-id") || EqualsIgnoreCase(name, "session_id") ||
+             EqualsIgnoreCase(name, "tracestate");
+    case 11: return EqualsIgnoreCase(name, "openai-beta") || EqualsIgnoreCase(name, "traceparent");
+    case 12: return EqualsIgnoreCase(name, "x-session-id");
+    case 19: return EqualsIgnoreCase(name, "x-client-request-id");
+    default: return name.size() > 8 && EqualsIgnoreCase(name.substr(0, 8), "x-codex-");
+  }
+}
+
+std::string UpstreamHeaders(const Exchange& x, const config::Upstream& upstream) {
+  std::string out;
+  out.reserve(512);
+  out += "content-type: application/json\r\nauthorization: Bearer ";
+  out += upstream.api_key.Reveal();
+  out += "\r\naccept-encoding: identity\r\nuser-agent: weir\r\n";
+  for (const auto& [name, value] : x.head->headers) {
+    if (!PassesUpstream(name)) continue;
+    out += name;
+    out += ": ";
+    out += value;
+    out += "\r\n";
+  }
+  return out;
+}
+
+bool IsEventStream(const UpstreamReply& reply) {
+  return reply.Find("content-type").starts_with("text/event-stream");
+}
+
+// Our own count of the input, when the upstream gives none.
+std::int64_t EstimatedInput(const Exchange& x) {
+  return std::min(CeilQuarter(static_cast<std::int64_t>(x.plan.body.size())),
+                  x.plan.quote.input_tokens_bound);
+}
+
+Usage OwnCount(const Exchange& x, std::int64_t output_tokens, UsageSource source) {
+  return {.input_tokens = EstimatedInput(x), .output_tokens = output_tokens, .source = source};
+}
+
+void Fail(Exchange& x, Attempt& attempt, const dialect::UpstreamFailure& failure, int status,
+          std::string body, bool body_whole, std::string_view content_type) {
+  attempt.failure = failure.failure_class;
+  attempt.retry = failure.retry;
+  attempt.detail = failure.error.message;
+  const dialect::Dialect family = x.operation.dialect;
+  FailureToShow show;
+  show.reply = dialect::ShowFailure(family, failure, status, body, body_whole);
+  if (show.reply.pass_through) {
+    show.body = std::move(body);
+    show.content_type = content_type;
+  }
+  x.failure = std::move(show);
+  x.charge = false;
+}
+
+// No reply at all: connection, TLS, framing, time.
+void FailWithoutReply(Exchange& x, Attempt& attempt, const Error& error) {
+  attempt.failure = dialect::FailureClass::kServerError;
+  attempt.retry = error.retry;
+  attempt.detail = error.detail;
+  const Refusal refusal = error.code == ErrorCode::kTimeout       ? Refusal::kUpstreamTimeout
+                          : error.code == ErrorCode::kUnavailable ? Refusal::kLedgerUnavailable
+                                                                  : Refusal::kUpstreamError;
+  FailureToShow show;
+  show.reply.refusal = refusal;
+  show.reply.status = TextOf(refusal).status;
+  if (show.reply.status == 503) show.reply.retry_after_seconds = 1;
+  x.failure = std::move(show);
+  x.charge = false;
+}
+
+Error JournalError() {
+  return {ErrorCode::kUnavailable, ErrorSource::kUs, Retry::kNever, "the journal has no space"};
+}
+
+// An attempt's clock on its upstream: what is spent waiting for it is not our overhead.
+class UpstreamClock {
+ public:
+  UpstreamClock(Exchange& x, Runtime& runtime) : x_(x), runtime_(runtime), since_(runtime.Now()) {}
+  Tick Stop() {
+    const Tick now = runtime_.Now();
+    x_.timings.upstream = x_.timings.upstream + (now - since_);
+    return now;
+  }
+  void Start() { since_ = runtime_.Now(); }
+
+ private:
+  Exchange& x_;
+  Runtime& runtime_;
+  Tick since_;
+};
+
+// The intent must be on disk before the caller sees a byte. False: it cannot be written.
+Task<bool> AwaitIntent(Exchange& x, Ports& ports, Runtime& runtime) {
+  const Tick before = runtime.Now();
+  const bool durable = co_await ports.credit.Durable(x.admission.position);
+  x.timings.durable = x.timings.durable + (runtime.Now() - before);
+  co_return durable;
+}
+
+Task<void> ReadFailure(Exchange& x, Attempt& attempt, std::unique_ptr<UpstreamReply> reply,
+                       UpstreamClock& clock, Runtime& runtime) {
+  std::string body;
+  bool whole = false;
+  while (body.size() < dialect::kErrorBodyBytesMax) {
+    const auto bytes = co_await reply->Read(attempt.upstream->event_deadline);
+    if (!bytes) break;
+    if (bytes->empty()) {
+      whole = true;
+      break;
+    }
+    body.append(*bytes);
+  }
+  clock.Stop();
+  if (body.size() > dialect::kErrorBodyBytesMax) body.resize(dialect::kErrorBodyBytesMax);
+  const auto failure = dialect::Classify(
+      x.operation.dialect, reply->status(),
+      [&](std::string_view name) { return reply->Find(name); }, body, runtime.WallNow());
+  Fail(x, attempt, failure, reply->status(), std::move(body), whole, "application/json");
+}
+
+Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& runtime,
+                       UpstreamClock& clock) {
+  const config::Upstream& upstream = *attempt.upstream;
+  dialect::JsonMeter meter(x.operation.dialect);
+  std::int64_t total = 0;
+  bool ended = false;
+  std::optional<Error> lost;
+  while (!ended) {
+    const auto bytes = co_await x.reply->Read(upstream.event_deadline);
+    if (!bytes) {
+      lost = bytes.error();
+      break;
+    }
+    if (bytes->empty()) {
+      ended = true;
+      break;
+    }
+    total += static_cast<std::int64_t>(bytes->size());
+    if (total > upstream.reply_bytes_max) {
+      lost = Error{ErrorCode::kTooLarge, ErrorSource::kUpstream, Retry::kNever,
+                   "the reply is larger than reply_bytes_max"};
+      break;
+    }
+    meter.Append(*bytes);
+    if (x.held.size() + bytes->size() > kHeldJsonMax) {
+      // Large: pass on what is held and keep the new piece, so that the end always waits.
+      if (!x.streaming) {
+        if (!co_await AwaitIntent(x, ports, runtime)) {
+          lost = JournalError();
+          break;
+        }
+        ReplyHead head;
+        head.status = x.status;
+        head.headers = CommonHeaders(x, runtime.WallNow());
+        ports.downstream.Start(std::move(head));
+        x.streaming = true;
+        x.timings.first_byte = runtime.Now() - x.timings.started_at;
+      }
+      clock.Stop();
+      co_await ports.downstream.Send(x.held);
+      clock.Start();
+      x.held.clear();
+    }
+    x.held.append(*bytes);
+  }
+  clock.Stop();
+  x.served_model = meter.served_model();
+  x.usage = meter.usage();
+  if (ended) {
+    if (x.usage.source == UsageSource::kNone) {
+      x.usage = OwnCount(x, meter.EstimatedOutputTokens(), UsageSource::kEstimated);
+    }
+    x.held_type = "application/json";
+    co_return;
+  }
+
+  // Cut. Nothing can be said to a caller who got part of it but the cut itself.
+  x.held.clear();
+  if (x.interrupt.why() != Interruption::kNone) {
+    x.charge = x.streaming && x.config().hang_up_rule != config::HangUpRule::kAbortAndVoid;
+    x.cut = x.streaming;
+    if (x.usage.source == UsageSource::kNone) {
+      x.usage = OwnCount(x, meter.EstimatedOutputTokens(), UsageSource::kCheckpoint);
+    }
+    attempt.detail = "interrupted";
+    co_return;
+  }
+  FailWithoutReply(x, attempt, *lost);
+  if (x.streaming) {
+    x.charge = true;
+    if (x.usage.source == UsageSource::kNone) {
+      x.usage = OwnCount(x, meter.EstimatedOutputTokens(), UsageSource::kCheckpoint);
+    }
+    x.cut = true;
+  } else {
+    x.reply.reset();
+  }
+}
+
+// The state of a stream on its way through.
+struct StreamPassage {
+  dialect::SseSplitter splitter;
+  dialect::StreamMeter meter;
+  std::string out;          // whole events that will leave in one write
+  std::int64_t events = 0;  // passed on, for the sequence number of an error of ours
+  bool ended = false;       // the terminal event was read
+  bool caller_gone = false;
+
+  std::int64_t checkpoint_tokens = 0;
+  Tick checkpoint_at;
+
+  StreamPassage(dialect::Dialect family, bool strip_usage) : meter(family, {strip_usage}) {}
+};
+
+void NoteDelivered(Exchange& x, StreamPassage& passage, Tick now, Ports& ports) {
+  const std::int64_t tokens = passage.meter.EstimatedOutputTokens();
+  if (tokens == passage.checkpoint_tokens) return;
+  if (tokens - passage.checkpoint_tokens < kCheckpointTokens &&
+      now - passage.checkpoint_at < kCheckpointInterval) {
+    return;
+  }
+  passage.checkpoint_tokens = tokens;
+  passage.checkpoint_at = now;
+  ports.credit.Checkpoint(
+      {.request = x.id, .usage = OwnCount(x, tokens, UsageSource::kCheckpoint)});
+}
+
+// Takes the whole events that have arrived; false when the stream cannot be read any further.
+bool TakeEvents(Exchange& x, StreamPassage& passage) {
+  dialect::SseEvent event;
+  while (true) {
+    switch (passage.splitter.Next(event)) {
+      case dialect::SseStatus::kNeedMore: return true;
+      case dialect::SseStatus::kTooLarge:
+      case dialect::SseStatus::kMalformed: return false;
+      case dialect::SseStatus::kEvent: break;
+    }
+    const dialect::EventVerdict verdict = passage.meter.OnEvent(event);
+    if (verdict.terminal || passage.ended) {
+      x.held.append(verdict.bytes);
+      passage.ended = true;
+      continue;
+    }
+    passage.out.append(verdict.bytes);
+    if (!verdict.bytes.empty()) ++passage.events;
+  }
+}
+
+// Sends what is in passage.out; the first time after the intent is on disk. False: stop.
+Task<bool> PassOn(Exchange& x, StreamPassage& passage, Ports& ports, Runtime& runtime) {
+  if (!x.streaming) {
+    if (!co_await AwaitIntent(x, ports, runtime)) co_return false;
+    ReplyHead head;
+    head.status = x.status;
+    head.content_type = "text/event-stream; charset=utf-8";
+    head.headers = CommonHeaders(x, runtime.WallNow());
+    head.headers += "cache-control: no-cache\r\nx-accel-buffering: no\r\n";
+    ports.downstream.Start(std::move(head));
+    x.streaming = true;
+    x.timings.first_byte = runtime.Now() - x.timings.started_at;
+  }
+  if (!passage.caller_gone && !co_await ports.downstream.Send(passage.out)) {
+    passage.caller_gone = true;
+  }
+  passage.out.clear();
+  co_return true;
+}
+
+Usage StreamUsage(const Exchange& x, const StreamPassage& passage, UsageSource otherwise) {
+  const Usage usage = passage.meter.usage();
+  if (usage.source != UsageSource::kNone) return usage;
+  return OwnCount(x, passage.meter.EstimatedOutputTokens(), otherwise);
+}
+
+// The stream broke before its end. What was delivered is charged; the caller is told in the stream,
+// never by a fake end.
+void BreakStream(Exchange& x, Attempt& attempt, StreamPassage& passage, const Error& error) {
+  const bool interrupted = x.interrupt.why() != Interruption::kNone || passage.caller_gone;
+  const bool caller_gone =
+      x.interrupt.why() == Interruption::kCallerGone || passage.caller_gone;
+  x.usage = StreamUsage(x, passage, UsageSource::kCheckpoint);
+  x.charge = passage.meter.content_seen() &&
+             !(caller_gone && x.config().hang_up_rule == config::HangUpRule::kAbortAndVoid);
+  attempt.detail = error.detail;
+  if (interrupted && caller_gone) {
+    x.interrupt.Fire(Interruption::kCallerGone);
+    return;
+  }
+  if (!x.streaming) {  // nothing has left: another upstream may do better
+    FailWithoutReply(x, attempt, error);
+    x.reply.reset();
+    return;
+  }
+  x.ending = EndingKind::kCut;
+  const Refusal refusal = interrupted ? Refusal::kDraining
+                          : error.code == ErrorCode::kTimeout ? Refusal::kUpstreamTimeout
+                                                              : Refusal::kUpstreamError;
+  x.reason.refusal = refusal;
+  x.held = dialect::StreamErrorEvent(x.operation.dialect, refusal, TextOf(refusal).message,
+                                     passage.events);
+}
+
+Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& runtime,
+                         UpstreamClock& clock) {
+  const config::Upstream& upstream = *attempt.upstream;
+  const Duration heartbeat = x.config().caller_limits.heartbeat_interval;
+  StreamPassage passage(x.operation.dialect, x.plan.strip_usage);
+  Tick last_byte = runtime.Now();
+  passage.checkpoint_at = last_byte;
+  std::optional<Error> broken;
+  while (!passage.ended && !broken) {
+    const auto bytes = co_await x.reply->Read(std::min(heartbeat, upstream.event_deadline));
+    const Tick now = clock.Stop();
+    if (!bytes) {
+      const bool idle = bytes.error().code == ErrorCode::kTimeout &&
+                        now - last_byte < upstream.event_deadline &&
+                        x.interrupt.why() == Interruption::kNone;
+      if (!idle) {
+        broken = bytes.error();
+        break;
+      }
+      // A comment keeps proxies and clients from giving up on a model that thinks.
+      if (x.streaming && !passage.caller_gone &&
+          !co_await ports.downstream.Send(": ping\n\n")) {
+        passage.caller_gone = true;
+      }
+    } else if (bytes->empty()) {
+      if (x.operation.dialect == dialect::Dialect::kGeminiGenerate &&
+          passage.meter.end() == StreamEnd::kCompleted) {
+        passage.ended = true;
+      } else {
+        broken = Error{ErrorCode::kConnectionLost, ErrorSource::kUpstream, Retry::kOther,
+                       "the stream ended without its last event"};
+      }
+    } else {
+      last_byte = now;
+      passage.splitter.Append(*bytes);
+      const bool readable = TakeEvents(x, passage);
+      NoteDelivered(x, passage, now, ports);
+      // What came together with the end leaves together with it, in Finish.
+      if (!passage.out.empty() && !passage.ended &&
+          !co_await PassOn(x, passage, ports, runtime)) {
+        broken = JournalError();
+      }
+      if (!readable) {
+        broken = Error{ErrorCode::kBadInput, ErrorSource::kUpstream, Retry::kOther,
+                       "the event stream is malformed or has an oversized event"};
+      }
+    }
+    if (passage.caller_gone &&
+        x.config().hang_up_rule != config::HangUpRule::kDrainAndBill) {
+      broken = Error{ErrorCode::kInterrupted, ErrorSource::kCaller, Retry::kNever, "caller gone"};
+    }
+    clock.Start();
+  }
+  x.served_model = passage.meter.served_model();
+  if (!passage.ended) {
+    BreakStream(x, attempt, passage, *broken);
+    co_return;
+  }
+
+  // An error as the very first event is a refusal in disguise: nothing has left, so it may be
+  // retried or shown with a status of its own.
+  const bool failed =
+      passage.meter.end() == StreamEnd::kFailed || passage.meter.end() == StreamEnd::kError;
+  if (failed) {
+    const auto failure = dialect::ClassifyStreamError(x.operation.dialect, passage.meter.error(),
+                                                      runtime.WallNow());
+    if (!x.streaming && passage.out.empty()) {
+      x.held.clear();
+      Fail(x, attempt, failure, 200, {}, false, "application/json");
+      x.reply.reset();
+      co_return;
+    }
+    attempt.failure = failure.failure_class;
+    attempt.detail = failure.error.message;
+    x.ending = EndingKind::kUpstreamFailed;
+  }
+  x.usage = StreamUsage(x, passage,
+                        failed ? UsageSource::kCheckpoint : UsageSource::kEstimated);
+  x.charge = !failed || passage.meter.content_seen() ||
+             passage.meter.usage().source == UsageSource::kProvider;
+  if (!x.streaming) {
+    // The whole stream arrived at once. Its head leaves with everything else in Finish.
+    x.held.insert(0, passage.out);
+    passage.out.clear();
+    if (!co_await PassOn(x, passage, ports, runtime)) {
+      FailWithoutReply(x, attempt, JournalError());
+      x.reply.reset();
+    }
+  } else {
+    x.held.insert(0, passage.out);
+  }
+  if (passage.caller_gone) x.ending = EndingKind::kCallerGone;
+}
+
+}  // namespace
+
+Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, Runtime& runtime) {
+  const config::Upstream& upstream = x.config().upstreams[route.upstream];
+  x.attempts.push_back({.upstream = &upstream});
+  Attempt& attempt = x.attempts.back();
+
+  // Each attempt has its own name for the model; the other edits are the same for all.
+  std::vector<dialect::Edit> edits = x.plan.edits;
+  const std::string& upstream_model =
+      route.upstream_model.empty() || route.upstream_model == "*" ? x.plan.shape.model
+                                                                  : route.upstream_model;
+  if (upstream_model != x.plan.shape.model) {
+    dialect::EditModel(x.plan.shape, upstream_model, edits);
+  }
+  const auto pieces = dialect::Pieces(x.plan.body, edits);
+  if (!pieces) {
+    FailWithoutReply(x, attempt, {ErrorCode::kBadInput, ErrorSource::kUs, Retry::kNever,
+                                  pieces.error()});
+    co_return;
+  }
+
+  UpstreamRequest request;
+  request.upstream = &upstream;
+  request.target = upstream.base_path;
+  request.target += x.operation.upstream_path;
+  request.headers = UpstreamHeaders(x, upstream);
+  request.body = pieces->pieces;
+  request.deadline = runtime.Now() + upstream.total_deadline;
+  UpstreamClock clock(x, runtime);
+  auto reply = co_await ports.upstreams.Send(std::move(request), x.interrupt);
+  if (!reply) {
+    clock.Stop();
+    FailWithoutReply(x, attempt, reply.error());
+    co_return;
+  }
+  attempt.status = (*reply)->status();
+  if (attempt.status < 200 || attempt.status > 299) {
+    co_return co_await ReadFailure(x, attempt, std::move(*reply), clock, runtime);
+  }
+  if (!(*reply)->Find("content-encoding").empty() &&
+      (*reply)->Find("content-encoding") != "identity") {
+    clock.Stop();
+    FailWithoutReply(x, attempt, {ErrorCode::kBadInput, ErrorSource::kUpstream, Retry::kOther,
+                                  "the reply is compressed although it was not asked to be"});
+    co_return;
+  }
+  x.status = attempt.status;
+  x.charge = true;
+  x.failure.reset();
+  x.reply = std::move(*reply);
+  if (x.plan.stream && IsEventStream(*x.reply)) {
+    co_return co_await ForwardStream(x, attempt, ports, runtime, clock);
+  }
+  co_await ForwardJson(x, attempt, ports, runtime, clock);
+}
+
+}  // namespace weir::gateway

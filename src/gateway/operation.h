@@ -1,0 +1,37 @@
+// What a path and a method ask for. One table; a new endpoint is one line in it.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string_view>
+
+#include "base/error_list.h"
+#include "dialect/dialect.h"
+#include "dialect/reply_body.h"
+#include "gateway/ports.h"
+
+namespace weir::gateway {
+
+enum class OperationKind : std::uint8_t {
+  kListModels,
+  kGetModel,
+  kGenerate,     // forwarded, metered, charged
+  kCountTokens,  // forwarded, never charged: it generates nothing
+  kSocket,       // the WebSocket transport of /responses
+};
+
+struct Operation {
+  OperationKind kind = OperationKind::kGenerate;
+  std::string_view name;           // in logs and metrics
+  dialect::Dialect dialect = dialect::Dialect::kOpenAiResponses;
+  std::string_view upstream_path;  // behind the upstream's base path
+  std::uint32_t capability = 0;    // the model needs it
+  bool may_stream = false;         // `stream` in the body means an event stream
+  std::string_view model;          // kGetModel: named in the path
+};
+
+// The operation, or kUnknownPath, kMethodNotAllowed, kUpgradeRefused.
+//   allow   set with kMethodNotAllowed: the value of the Allow header.
+std::expected<Operation, Refusal> FindOperation(const RequestHead& head, std::string_view& allow);
+
+}  // namespace weir::gateway

@@ -1,0 +1,66 @@
+// The path of a request. pipeline.cc is the page to read first.
+//
+//   accept -> authenticate -> resolve -> admit -> route -> forward -> meter -> settle -> finish
+//
+// Stages are plain functions in files of their names. There is no filter chain and no registry:
+// what happens to a request is what is written here, in this order.
+#pragma once
+
+#include <expected>
+
+#include "base/runtime.h"
+#include "base/task.h"
+#include "gateway/exchange.h"
+#include "gateway/ports.h"
+
+namespace weir::gateway {
+
+// Serves one exchange to its end. x.ending, x.status and the rest of x say how it went.
+//   REQUIRES  x.id, x.started_at, x.head, x.snapshot, x.reader and x.timings.started_at are set.
+//   returns   when the reply is complete, cut, or the caller is gone; the admission, if there was
+//             one, is settled.
+Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime);
+
+// authenticate: who is it, and may they do this kind of thing at all.
+std::expected<identity::Principal, RefusalReason> Authenticate(const Snapshot& snapshot,
+                                                               const RequestHead& head,
+                                                               const Operation& operation,
+                                                               Instant now);
+
+// resolve: what do they want, and what can it cost. `body` outlives the plan.
+std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot,
+                                           const identity::KeyRecord& key,
+                                           const RequestHead& head, const Operation& operation,
+                                           dialect::RequestReader& reader, std::string_view body);
+
+// admit: limits and hold, all or none.
+AdmitCommand MakeAdmit(const RequestId& id, const identity::KeyRecord& key, const Plan& plan);
+RefusalReason ExplainRefusal(const AdmitReply& reply);
+// Puts what was granted into the body that goes upstream.
+void ApplyGrant(const AdmitReply& admission, const identity::KeyRecord& key,
+                const Operation& operation, Plan& plan);
+
+// route: the next upstream to try, or null when there is none left.
+const config::ModelRoute* NextRoute(const Plan& plan, const std::vector<Attempt>& attempts);
+bool MayTryAnother(const Exchange& x, const Downstream& downstream);
+
+// forward: one attempt, streamed to the caller as it arrives. Appends to x.attempts.
+Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, Runtime& runtime);
+
+// settle: the charge for what was used.
+SettleCommand MakeSettle(const Exchange& x);
+
+// finish: the last bytes of the reply, or the error that stands in its place.
+Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime);
+Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runtime);
+
+// The headers every reply carries: request id, limits, what was changed.
+std::string CommonHeaders(const Exchange& x, Instant now);
+
+// GET /models and GET /models/{id}: what this key may use.
+std::string ListModels(const config::Config& config, const identity::KeyRecord& key);
+std::expected<std::string, RefusalReason> GetModel(const config::Config& config,
+                                                   const identity::KeyRecord& key,
+                                                   std::string_view id);
+
+}  // namespace weir::gateway
