@@ -33,14 +33,14 @@ struct Listen {
 struct CallerLimits {
   std::int64_t body_bytes_max = 32 << 20;
   std::int64_t connections_max = 20'000;
-  Duration header_deadline = Seconds(10);       // whole head, from its first byte
-  Duration idle_deadline = Seconds(75);         // between requests
-  Duration body_stall_deadline = Seconds(10);   // then at least body_bytes_per_second_min
+  Duration header_deadline = Seconds(10);      // whole head, from its first byte
+  Duration idle_deadline = Seconds(75);        // between requests
+  Duration body_stall_deadline = Seconds(10);  // then at least body_bytes_per_second_min
   std::int64_t body_bytes_per_second_min = 1024;
   Duration write_stall_deadline = Seconds(30);  // a caller that does not read
   std::int32_t requests_per_connection_max = 1000;
-  Duration heartbeat_interval = Seconds(10);    // ": ping" on idle streams
-  Duration drain_deadline = Seconds(600);       // SIGTERM: streams may finish this long
+  Duration heartbeat_interval = Seconds(10);  // ": ping" on idle streams
+  Duration drain_deadline = Seconds(600);     // SIGTERM: streams may finish this long
 };
 
 enum class UpstreamKind : std::uint8_t {
@@ -60,7 +60,7 @@ struct Upstream {
   std::string ca_file;  // PEM; empty: the system's
   Duration connect_deadline = Seconds(5);
   Duration first_byte_deadline = Seconds(600);
-  Duration event_deadline = Seconds(120);   // between two reads of a reply
+  Duration event_deadline = Seconds(120);  // between two reads of a reply
   Duration total_deadline = Minutes(30);
   std::int64_t reply_bytes_max = 64 << 20;  // a JSON reply; streams are bounded per event
 };
@@ -70,7 +70,7 @@ struct Price {
   PicoUsdPerUnit input;
   PicoUsdPerUnit cached_input;
   PicoUsdPerUnit cache_write;
-  PicoUsdPerUnit output;      // reasoning tokens are output tokens
+  PicoUsdPerUnit output;  // reasoning tokens are output tokens
   NanoUsd per_request;
   std::uint32_t version = 1;  // counted per model, pinned on every usage row
 };

@@ -28,17 +28,30 @@ enum class OptionType : std::uint8_t {
   kRouteList,  // names of upstreams, or {upstream, model}
 };
 
+// What a text may consist of, besides the bounds on its length.
+enum class TextForm : std::uint8_t {
+  kPrintable,     // no control characters
+  kName,          // letters, digits, '.', '_', '-'
+  kLowerName,     // lower-case letters, digits, '_', '-'
+  kKeyPrefix,     // lower-case letters, digits, '_', and {env}
+  kHeaderPrefix,  // lower-case letters, digits and '-', beginning with a letter
+  kVisible,       // printable ASCII without blanks: what fits a header or a JSON string as it is
+  kWebPage,       // http:// or https:// and visible characters; may be empty
+};
+
 // What a new value needs before it is in force.
 enum class Effect : std::uint8_t { kReload, kRestart };
 
 struct Option {
-  std::string_view path;  // in the file: "limits.idle_deadline", "models[].price.input"
+  std::string_view path = {};  // in the file: "limits.idle_deadline", "models[].price.input"
   OptionType type = OptionType::kText;
-  std::string_view fallback;  // as it would be written; empty: none
-  std::int64_t min = 0;       // of numbers, bytes and nanoseconds; of the length of a text
+  TextForm form = TextForm::kPrintable;  // of texts
+  std::string_view fallback = {};        // as it would be written; empty: none
+  std::int64_t min = 0;                  // of numbers, bytes and nanoseconds; of texts, the length
   std::int64_t max = 0;
-  std::string_view choices;  // "process | power"
-  std::string_view help;     // one line
+  std::string_view unit = {};     // of counts: "tokens"
+  std::string_view choices = {};  // "process | power", in the order of the enum
+  std::string_view help = {};     // one line
   Effect effect = Effect::kReload;
   bool required = false;
 };

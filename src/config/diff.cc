@@ -1,0 +1,166 @@
+#include "config/diff.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "config/option_table.h"
+#include "config/scalar.h"
+
+namespace weir::config {
+namespace {
+
+// Whether two places hold one value. FormatValue would do, but for secrets, which all look alike.
+bool SameValue(const Option& option, const ValueRef& a, const ValueRef& b) {
+  if (const auto* secret = std::get_if<Secret*>(&a)) return **secret == *std::get<Secret*>(b);
+  return FormatValue(option, a) == FormatValue(option, b);
+}
+
+std::string Shown(const Option& option, const ValueRef& value) {
+  std::string text = FormatValue(option, value);
+  if (text.size() > 80) text = text.substr(0, 77) + "...";
+  return text.empty() ? "none" : text;
+}
+
+// The two objects are not changed: the table's accessors serve the parser, which writes through
+// them, and so take no const.
+template <class Object>
+void DiffFields(std::span<const Field<Object>> fields, std::string_view prefix,
+                const std::string& name, const Object& before, const Object& after,
+                std::vector<ConfigChange>& changes) {
+  auto& old_object = const_cast<Object&>(before);
+  auto& new_object = const_cast<Object&>(after);
+  for (const Field<Object>& field : fields) {
+    const ValueRef old_value = field.at(old_object);
+    const ValueRef new_value = field.at(new_object);
+    if (SameValue(field.option, old_value, new_value)) continue;
+    const bool secret = field.option.type == OptionType::kSecret;
+    changes.push_back({name + std::string(field.option.path.substr(prefix.size())),
+                       secret ? std::string("changed")
+                              : fmt::format("{} -> {}", Shown(field.option, old_value),
+                                            Shown(field.option, new_value)),
+                       field.option.effect == Effect::kRestart});
+  }
+}
+
+// Compares two lists of named things: `both` for what is in both, in the order of `after`.
+template <class Object, class Both>
+void DiffNamed(std::string_view list, std::string Object::* name, const std::vector<Object>& before,
+               const std::vector<Object>& after, Both both, std::vector<ConfigChange>& changes) {
+  for (const Object& object : after) {
+    const auto old = std::ranges::find(before, object.*name, name);
+    const std::string path = fmt::format("{}.{}", list, object.*name);
+    if (old == before.end()) {
+      changes.push_back({path, "added", false});
+    } else {
+      both(path, *old, object);
+    }
+  }
+  for (const Object& object : before) {
+    if (std::ranges::find(after, object.*name, name) == after.end()) {
+      changes.push_back({fmt::format("{}.{}", list, object.*name), "removed", false});
+    }
+  }
+}
+
+// "[a, {upstream: b, model: x}]": routes as the file writes them, by name, because indices move.
+std::string RoutesText(const Config& config, const Model& model) {
+  std::string text;
+  for (const ModelRoute& route : model.routes) {
+    if (!text.empty()) text += ", ";
+    const std::string_view upstream = route.upstream < config.upstreams.size()
+                                          ? std::string_view(config.upstreams[route.upstream].name)
+                                          : std::string_view("?");
+    if (route.upstream_model.empty() || route.upstream_model == model.id) {
+      text += upstream;
+    } else {
+      text += fmt::format("{{upstream: {}, model: {}}}", upstream, route.upstream_model);
+    }
+  }
+  return "[" + text + "]";
+}
+
+bool SamePrice(const Price& a, const Price& b) {
+  return a.input == b.input && a.cached_input == b.cached_input && a.cache_write == b.cache_write &&
+         a.output == b.output && a.per_request == b.per_request;
+}
+
+}  // namespace
+
+std::vector<ConfigChange> DiffConfigs(const Config& before, const Config& after) {
+  std::vector<ConfigChange> changes;
+  DiffFields(ConfigFields(), "", "", before, after, changes);
+  DiffNamed(
+      "upstreams", &Upstream::name, before.upstreams, after.upstreams,
+      [&](const std::string& path, const Upstream& a, const Upstream& b) {
+        DiffFields(UpstreamFields(), "upstreams[]", path, a, b, changes);
+      },
+      changes);
+  DiffNamed(
+      "models", &Model::id, before.models, after.models,
+      [&](const std::string& path, const Model& a, const Model& b) {
+        DiffFields(ModelFields(), "models[]", path, a, b, changes);
+        const std::string old_routes = RoutesText(before, a);
+        const std::string new_routes = RoutesText(after, b);
+        if (old_routes != new_routes) {
+          changes.push_back(
+              {path + ".routes", fmt::format("{} -> {}", old_routes, new_routes), false});
+        }
+        if (a.price && b.price) {
+          DiffFields(PriceFields(), "models[]", path, *a.price, *b.price, changes);
+        } else if (a.price || b.price) {
+          changes.push_back({path + ".price", b.price ? "added" : "removed", false});
+        }
+      },
+      changes);
+  DiffNamed(
+      "keys", &KeySpec::name, before.keys, after.keys,
+      [&](const std::string& path, const KeySpec& a, const KeySpec& b) {
+        DiffFields(KeyFields(), "keys[]", path, a, b, changes);
+      },
+      changes);
+  return changes;
+}
+
+std::string DescribeChanges(std::span<const ConfigChange> changes) {
+  constexpr std::size_t kShown = 20;
+  if (changes.empty()) return "no changes";
+  std::string text =
+      changes.size() == 1 ? std::string("1 change") : fmt::format("{} changes", changes.size());
+  for (std::size_t i = 0; i < std::min(changes.size(), kShown); ++i) {
+    text += fmt::format("{} {} {}{}", i == 0 ? ":" : ";", changes[i].path, changes[i].text,
+                        changes[i].needs_restart ? " (needs a restart)" : "");
+  }
+  if (changes.size() > kShown) text += fmt::format("; and {} more", changes.size() - kShown);
+  return text;
+}
+
+void CarryPriceVersions(const Config& before, Config& after) {
+  for (Model& model : after.models) {
+    const auto old = std::ranges::find(before.models, model.id, &Model::id);
+    if (old == before.models.end() || !old->price || !model.price) continue;
+    const std::uint32_t carried =
+        old->price->version + (SamePrice(*old->price, *model.price) ? 0 : 1);
+    model.price->version = std::max(model.price->version, carried);
+  }
+}
+
+Config WithoutRestartChanges(const Config& before, Config after) {
+  // The table says which these are; its accessors write, and `kept` is a copy to take from.
+  Config kept = before;
+  for (const Field<Config>& field : ConfigFields()) {
+    if (field.option.effect != Effect::kRestart) continue;
+    std::visit(
+        [&](auto place) {
+          using Place = decltype(place);
+          if constexpr (std::is_pointer_v<Place>) *place = *std::get<Place>(field.at(kept));
+        },
+        field.at(after));
+  }
+  return after;
+}
+
+}  // namespace weir::config

@@ -1,0 +1,47 @@
+// The table behind config/options.h: each option beside the place in Config it is kept in. Private
+// to this folder.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "config/config.h"
+#include "config/options.h"
+
+namespace weir::config {
+
+// Where the value of an option lives. Upstream* stands for its base_url, which is four fields;
+// monostate for routes, which only mean something beside the list of upstreams.
+using ValueRef =
+    std::variant<std::monostate, std::string*, Secret*, bool*, std::int32_t*, std::int64_t*,
+                 std::uint32_t*, Duration*, NanoUsd*, std::optional<NanoUsd>*, PicoUsdPerUnit*,
+                 std::optional<Instant>*, Listen*, std::vector<std::string>*, Durability*,
+                 HangUpRule*, UpstreamKind*, Upstream*>;
+
+template <class Object>
+struct Field {
+  Option option;
+  ValueRef (*at)(Object& object);
+};
+
+std::span<const Field<Config>> ConfigFields();
+std::span<const Field<Upstream>> UpstreamFields();
+std::span<const Field<Model>> ModelFields();  // without its price
+std::span<const Field<Price>> PriceFields();
+std::span<const Field<KeySpec>> KeyFields();
+
+// The value as it would be written in the file, in the shortest exact form. "***" for a secret that
+// is set. Never used to compare secrets.
+std::string FormatValue(const Option& option, const ValueRef& value);
+
+// "1s..10m", "`process`, `power`", ...: what a value must lie within; empty when anything goes.
+std::string FormatBounds(const Option& option);
+
+// One name of a "a | b | c" list; empty when there are fewer.
+std::string_view ChoiceAt(std::string_view choices, std::size_t index);
+
+}  // namespace weir::config

@@ -1,0 +1,646 @@
+#include "config/options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+#include "config/option_table.h"
+#include "config/scalar.h"
+
+namespace weir::config {
+namespace {
+
+constexpr std::int64_t kNs = 1;
+constexpr std::int64_t kMs = 1'000'000 * kNs;
+constexpr std::int64_t kSecond = 1'000 * kMs;
+constexpr std::int64_t kHour = 3'600 * kSecond;
+constexpr std::int64_t kDay = 24 * kHour;
+constexpr std::int64_t kGiB = 1 << 30;
+constexpr std::int64_t kBillion = 1'000'000'000;
+// One USD a token: nothing costs that, and what is below it cannot overflow a price.
+constexpr std::int64_t kPriceMax = 1'000'000'000'000;
+
+using enum OptionType;
+
+// The fallbacks are repeated in config.h as the members' initialisers, which is what code that
+// needs no file uses; options_test holds the two equal.
+const std::array kConfigFields = {
+    Field<Config>{{.path = "environment",
+                   .form = TextForm::kLowerName,
+                   .fallback = "production",
+                   .min = 1,
+                   .max = 32,
+                   .help = "Keys of another environment are not valid here."},
+                  [](Config& c) -> ValueRef { return &c.environment; }},
+    Field<Config>{{.path = "listen",
+                   .type = kAddress,
+                   .fallback = "127.0.0.1:8080",
+                   .help = "Where callers connect; port 0 takes any free one.",
+                   .effect = Effect::kRestart},
+                  [](Config& c) -> ValueRef { return &c.listen; }},
+    Field<Config>{{.path = "workers",
+                   .type = kCount,
+                   .fallback = "0",
+                   .max = 256,
+                   .unit = "threads",
+                   .help = "Threads that serve callers; 0 is one per core.",
+                   .effect = Effect::kRestart},
+                  [](Config& c) -> ValueRef { return &c.workers; }},
+    Field<Config>{{.path = "data_dir",
+                   .fallback = "weir-data",
+                   .min = 1,
+                   .max = 4096,
+                   .help = "The directory of the ledger, the keys and the request log.",
+                   .effect = Effect::kRestart},
+                  [](Config& c) -> ValueRef { return &c.data_dir; }},
+    Field<Config>{{.path = "durability",
+                   .type = kChoice,
+                   .fallback = "process",
+                   .choices = "process | power",
+                   .help = "What the ledger survives: a kill of the process, or a power cut too.",
+                   .effect = Effect::kRestart},
+                  [](Config& c) -> ValueRef { return &c.durability; }},
+    Field<Config>{{.path = "on_hang_up",
+                   .type = kChoice,
+                   .fallback = "abort_and_bill_observed",
+                   .choices = "abort_and_bill_observed | abort_and_void | drain_and_bill",
+                   .help = "When a caller hangs up: stop and charge what was delivered, stop and "
+                           "charge nothing, or let the upstream finish and charge it all."},
+                  [](Config& c) -> ValueRef { return &c.hang_up_rule; }},
+    Field<Config>{{.path = "useful_output_tokens_min",
+                   .type = kCount,
+                   .fallback = "256",
+                   .min = 1,
+                   .max = 1'000'000,
+                   .unit = "tokens",
+                   .help = "A budget that leaves room for fewer output tokens refuses the request "
+                           "instead of shortening the answer."},
+                  [](Config& c) -> ValueRef { return &c.useful_output_tokens_min; }},
+    Field<Config>{{.path = "brand.name",
+                   .fallback = "Weir",
+                   .min = 1,
+                   .max = 64,
+                   .help = "How the deployment calls itself in pages and messages."},
+                  [](Config& c) -> ValueRef { return &c.brand.name; }},
+    Field<Config>{{.path = "brand.key_prefix",
+                   .form = TextForm::kKeyPrefix,
+                   .fallback = "wr_",
+                   .max = 32,
+                   .help = "What new keys begin with; {env} stands for the environment."},
+                  [](Config& c) -> ValueRef { return &c.brand.key_prefix; }},
+    Field<Config>{{.path = "brand.header_prefix",
+                   .form = TextForm::kHeaderPrefix,
+                   .fallback = "x-weir",
+                   .min = 1,
+                   .max = 32,
+                   .help = "What the gateway's own response headers begin with."},
+                  [](Config& c) -> ValueRef { return &c.brand.header_prefix; }},
+    Field<Config>{{.path = "brand.docs_url",
+                   .form = TextForm::kWebPage,
+                   .max = 256,
+                   .help = "A page for your users, named in error bodies; none by default."},
+                  [](Config& c) -> ValueRef { return &c.brand.docs_url; }},
+    Field<Config>{{.path = "admin.listen",
+                   .type = kAddress,
+                   .fallback = "127.0.0.1:8081",
+                   .help = "Where the admin API and /metrics are; keep it on loopback.",
+                   .effect = Effect::kRestart},
+                  [](Config& c) -> ValueRef { return &c.admin; }},
+    Field<Config>{{.path = "limits.body_bytes_max",
+                   .type = kBytes,
+                   .fallback = "32MiB",
+                   .min = 1024,
+                   .max = kGiB,
+                   .help = "The largest request body."},
+                  [](Config& c) -> ValueRef { return &c.caller_limits.body_bytes_max; }},
+    Field<Config>{{.path = "limits.connections_max",
+                   .type = kCount,
+                   .fallback = "20000",
+                   .min = 1,
+                   .max = 1'000'000,
+                   .unit = "connections",
+                   .help = "Callers connected at once."},
+                  [](Config& c) -> ValueRef { return &c.caller_limits.connections_max; }},
+    Field<Config>{{.path = "limits.header_deadline",
+                   .type = kDuration,
+                   .fallback = "10s",
+                   .min = 100 * kMs,
+                   .max = 600 * kSecond,
+                   .help = "For the head of a request, from its first byte."},
+                  [](Config& c) -> ValueRef { return &c.caller_limits.header_deadline; }},
+    Field<Config>{{.path = "limits.idle_deadline",
+                   .type = kDuration,
+                   .fallback = "75s",
+                   .min = 100 * kMs,
+                   .max = kDay,
+                   .help = "Between two requests of a connection."},
+                  [](Config& c) -> ValueRef { return &c.caller_limits.idle_deadline; }},
+    Field<Config>{{.path = "limits.body_stall_deadline",
+                   .type = kDuration,
+                   .fallback = "10s",
+                   .min = 100 * kMs,
+                   .max = kHour,
+                   .help = "After this long a body must arrive at body_bytes_per_second_min."},
+                  [](Config& c) -> ValueRef { return &c.caller_limits.body_stall_deadline; }},
+    Field<Config>{{.path = "limits.body_bytes_per_second_min",
+                   .type = kBytes,
+                   .fallback = "1KiB",
+                   .min = 0,
+                   .max = kGiB,
+                   .help = "The slowest body that is waited for; 0 waits for any."},
+                  [](Config& c) -> ValueRef { return &c.caller_limits.body_bytes_per_second_min; }},
+    Field<Config>{{.path = "limits.write_stall_deadline",
+                   .type = kDuration,
+                   .fallback = "30s",
+                   .min = 100 * kMs,
+                   .max = kHour,
+                   .help = "For a caller that does not read its reply."},
+                  [](Config& c) -> ValueRef { return &c.caller_limits.write_stall_deadline; }},
+    Field<Config>{
+        {.path = "limits.requests_per_connection_max",
+         .type = kCount,
+         .fallback = "1000",
+         .min = 1,
+         .max = kBillion,
+         .unit = "requests",
+         .help = "Then the connection is closed, so that load spreads again."},
+        [](Config& c) -> ValueRef { return &c.caller_limits.requests_per_connection_max; }},
+    Field<Config>{{.path = "limits.heartbeat_interval",
+                   .type = kDuration,
+                   .fallback = "10s",
+                   .min = 100 * kMs,
+                   .max = kHour,
+                   .help = "A comment is sent on a stream that was silent this long."},
+                  [](Config& c) -> ValueRef { return &c.caller_limits.heartbeat_interval; }},
+    Field<Config>{{.path = "limits.drain_deadline",
+                   .type = kDuration,
+                   .fallback = "10m",
+                   .min = 0,
+                   .max = kDay,
+                   .help = "How long open streams may go on after SIGTERM."},
+                  [](Config& c) -> ValueRef { return &c.caller_limits.drain_deadline; }},
+    Field<Config>{{.path = "key_defaults.requests_per_minute",
+                   .type = kCount,
+                   .fallback = "100",
+                   .max = kBillion,
+                   .unit = "requests",
+                   .help = "For keys without a limit of their own; 0 is no limit."},
+                  [](Config& c) -> ValueRef { return &c.key_defaults.requests_per_minute; }},
+    Field<Config>{{.path = "key_defaults.tokens_per_minute",
+                   .type = kCount,
+                   .fallback = "0",
+                   .max = 1'000 * kBillion,
+                   .unit = "tokens",
+                   .help = "For keys without a limit of their own; 0 is no limit."},
+                  [](Config& c) -> ValueRef { return &c.key_defaults.tokens_per_minute; }},
+    Field<Config>{{.path = "key_defaults.concurrent_requests",
+                   .type = kCount,
+                   .fallback = "0",
+                   .max = 1'000'000,
+                   .unit = "requests",
+                   .help = "For keys without a limit of their own; 0 is no limit."},
+                  [](Config& c) -> ValueRef { return &c.key_defaults.concurrent_requests; }},
+    Field<Config>{{.path = "key_defaults.budget",
+                   .type = kUsd,
+                   .max = kMaxNanoUsd.n,
+                   .help = "For keys without a budget of their own; absent or none is no cap."},
+                  [](Config& c) -> ValueRef { return &c.key_defaults.budget; }},
+    Field<Config>{{.path = "log.exchanges",
+                   .type = kFlag,
+                   .fallback = "true",
+                   .help = "One line for each exchange, on standard output."},
+                  [](Config& c) -> ValueRef { return &c.log_exchanges; }},
+};
+
+const std::array kUpstreamFields = {
+    Field<Upstream>{{.path = "upstreams[].name",
+                     .form = TextForm::kName,
+                     .min = 1,
+                     .max = 64,
+                     .help = "How routes, logs and metrics call this account.",
+                     .required = true},
+                    [](Upstream& u) -> ValueRef { return &u.name; }},
+    Field<Upstream>{{.path = "upstreams[].kind",
+                     .type = kChoice,
+                     .fallback = "openai",
+                     .choices = "sandbox | openai",
+                     .help = "What it speaks; sandbox answers in process without a network."},
+                    [](Upstream& u) -> ValueRef { return &u.kind; }},
+    Field<Upstream>{{.path = "upstreams[].base_url",
+                     .type = kUrl,
+                     .help = "Where its API is, for example https://api.openai.com/v1; needed "
+                             "unless kind is sandbox."},
+                    [](Upstream& u) -> ValueRef { return &u; }},
+    Field<Upstream>{{.path = "upstreams[].api_key",
+                     .type = kSecret,
+                     .form = TextForm::kVisible,
+                     .max = 4096,
+                     .help = "Sent as a bearer token; write ${NAME} rather than the key itself. "
+                             "Empty sends none."},
+                    [](Upstream& u) -> ValueRef { return &u.api_key; }},
+    Field<Upstream>{{.path = "upstreams[].ca_file",
+                     .max = 4096,
+                     .help = "PEM file of the authorities to trust; absent trusts the system's."},
+                    [](Upstream& u) -> ValueRef { return &u.ca_file; }},
+    Field<Upstream>{{.path = "upstreams[].connect_deadline",
+                     .type = kDuration,
+                     .fallback = "5s",
+                     .min = 10 * kMs,
+                     .max = 600 * kSecond,
+                     .help = "For a name, a connection and a TLS handshake."},
+                    [](Upstream& u) -> ValueRef { return &u.connect_deadline; }},
+    Field<Upstream>{{.path = "upstreams[].first_byte_deadline",
+                     .type = kDuration,
+                     .fallback = "10m",
+                     .min = 10 * kMs,
+                     .max = kDay,
+                     .help = "From the request to the first byte of the reply."},
+                    [](Upstream& u) -> ValueRef { return &u.first_byte_deadline; }},
+    Field<Upstream>{{.path = "upstreams[].event_deadline",
+                     .type = kDuration,
+                     .fallback = "2m",
+                     .min = 10 * kMs,
+                     .max = kDay,
+                     .help = "Between two pieces of a reply."},
+                    [](Upstream& u) -> ValueRef { return &u.event_deadline; }},
+    Field<Upstream>{{.path = "upstreams[].total_deadline",
+                     .type = kDuration,
+                     .fallback = "30m",
+                     .min = 10 * kMs,
+                     .max = kDay,
+                     .help = "For a whole call."},
+                    [](Upstream& u) -> ValueRef { return &u.total_deadline; }},
+    Field<Upstream>{{.path = "upstreams[].reply_bytes_max",
+                     .type = kBytes,
+                     .fallback = "64MiB",
+                     .min = 1024,
+                     .max = 4 * kGiB,
+                     .help = "The largest JSON reply; streams are bounded by event."},
+                    [](Upstream& u) -> ValueRef { return &u.reply_bytes_max; }},
+};
+
+const std::array kModelFields = {
+    Field<Model>{{.path = "models[].id",
+                  .form = TextForm::kVisible,
+                  .min = 1,
+                  .max = 128,
+                  .help = "As callers name it; \"*\" takes every name no other model has.",
+                  .required = true},
+                 [](Model& m) -> ValueRef { return &m.id; }},
+    Field<Model>{{.path = "models[].routes",
+                  .type = kRouteList,
+                  .help = "Where it is served, tried in this order: names of upstreams, or "
+                          "{upstream: NAME, model: ITS_NAME_THERE}. May be left out when there is "
+                          "one upstream."},
+                 [](Model&) -> ValueRef { return std::monostate(); }},
+    Field<Model>{{.path = "models[].owned_by", .max = 64, .help = "Shown by GET /models."},
+                 [](Model& m) -> ValueRef { return &m.owned_by; }},
+    Field<Model>{{.path = "models[].created",
+                  .type = kCount,
+                  .fallback = "0",
+                  .max = 9'000 * kBillion,
+                  .unit = "unix seconds",
+                  .help = "Shown by GET /models."},
+                 [](Model& m) -> ValueRef { return &m.created; }},
+    Field<Model>{{.path = "models[].capabilities",
+                  .type = kChoiceList,
+                  .fallback = "[responses, chat]",
+                  .choices = "responses | chat | transcription",
+                  .help = "What it can be asked for."},
+                 [](Model& m) -> ValueRef { return &m.capabilities; }},
+    Field<Model>{{.path = "models[].permission",
+                  .form = TextForm::kName,
+                  .fallback = "openai",
+                  .min = 1,
+                  .max = 64,
+                  .help = "What a key must be allowed, to use it."},
+                 [](Model& m) -> ValueRef { return &m.permission; }},
+    Field<Model>{{.path = "models[].output_tokens_max",
+                  .type = kCount,
+                  .fallback = "128000",
+                  .min = 1,
+                  .max = kBillion,
+                  .unit = "tokens",
+                  .help = "The longest answer it gives: what a hold is bounded by."},
+                 [](Model& m) -> ValueRef { return &m.output_tokens_max; }},
+    Field<Model>{{.path = "models[].input_tokens_max",
+                  .type = kCount,
+                  .fallback = "400000",
+                  .min = 1,
+                  .max = kBillion,
+                  .unit = "tokens",
+                  .help = "The longest input it takes: what a hold is bounded by."},
+                 [](Model& m) -> ValueRef { return &m.input_tokens_max; }},
+};
+
+const std::array kPriceFields = {
+    Field<Price>{{.path = "models[].price.input",
+                  .type = kUsdPerMillion,
+                  .max = kPriceMax,
+                  .help = "Of input tokens. A model without a price is not served.",
+                  .required = true},
+                 [](Price& p) -> ValueRef { return &p.input; }},
+    Field<Price>{{.path = "models[].price.cached_input",
+                  .type = kUsdPerMillion,
+                  .max = kPriceMax,
+                  .help = "Of input tokens read from a cache; absent: as input."},
+                 [](Price& p) -> ValueRef { return &p.cached_input; }},
+    Field<Price>{{.path = "models[].price.cache_write",
+                  .type = kUsdPerMillion,
+                  .max = kPriceMax,
+                  .help = "Of input tokens written to a cache; absent: as input."},
+                 [](Price& p) -> ValueRef { return &p.cache_write; }},
+    Field<Price>{{.path = "models[].price.output",
+                  .type = kUsdPerMillion,
+                  .max = kPriceMax,
+                  .help = "Of output tokens, reasoning included.",
+                  .required = true},
+                 [](Price& p) -> ValueRef { return &p.output; }},
+    Field<Price>{{.path = "models[].price.request",
+                  .type = kUsd,
+                  .fallback = "0",
+                  .max = kNanoPerUsd * 1'000,
+                  .help = "Of each request, besides its tokens."},
+                 [](Price& p) -> ValueRef { return &p.per_request; }},
+    Field<Price>{{.path = "models[].price.version",
+                  .type = kCount,
+                  .fallback = "1",
+                  .min = 1,
+                  .max = UINT32_MAX,
+                  .help = "Kept with every charge. Raise it when you change a price; a reload "
+                          "raises it by itself."},
+                 [](Price& p) -> ValueRef { return &p.version; }},
+};
+
+const std::array kKeyFields = {
+    Field<KeySpec>{{.path = "keys[].name",
+                    .form = TextForm::kName,
+                    .min = 1,
+                    .max = 64,
+                    .help = "A key of this name is made at the first start if there is none.",
+                    .required = true},
+                   [](KeySpec& k) -> ValueRef { return &k.name; }},
+    Field<KeySpec>{{.path = "keys[].environment",
+                    .form = TextForm::kLowerName,
+                    .max = 32,
+                    .help = "Where it is valid; absent: in the deployment's environment."},
+                   [](KeySpec& k) -> ValueRef { return &k.environment; }},
+    Field<KeySpec>{{.path = "keys[].permissions",
+                    .type = kTextList,
+                    .form = TextForm::kName,
+                    .fallback = "[openai]",
+                    .min = 1,
+                    .max = 64,
+                    .help = "What it may use; [] is nothing but the list of models."},
+                   [](KeySpec& k) -> ValueRef { return &k.permissions; }},
+    Field<KeySpec>{{.path = "keys[].models",
+                    .type = kTextList,
+                    .form = TextForm::kVisible,
+                    .fallback = "[]",
+                    .min = 1,
+                    .max = 128,
+                    .help = "The models it may see and use; [] is all."},
+                   [](KeySpec& k) -> ValueRef { return &k.models; }},
+    Field<KeySpec>{{.path = "keys[].expires_at",
+                    .type = kTime,
+                    .help = "The moment from which it is no longer valid."},
+                   [](KeySpec& k) -> ValueRef { return &k.expires_at; }},
+    Field<KeySpec>{{.path = "keys[].limits.requests_per_minute",
+                    .type = kCount,
+                    .max = kBillion,
+                    .unit = "requests",
+                    .help = "0 is no limit; absent: as in key_defaults."},
+                   [](KeySpec& k) -> ValueRef { return &k.limits.requests_per_minute; }},
+    Field<KeySpec>{{.path = "keys[].limits.tokens_per_minute",
+                    .type = kCount,
+                    .max = 1'000 * kBillion,
+                    .unit = "tokens",
+                    .help = "0 is no limit; absent: as in key_defaults."},
+                   [](KeySpec& k) -> ValueRef { return &k.limits.tokens_per_minute; }},
+    Field<KeySpec>{{.path = "keys[].limits.concurrent_requests",
+                    .type = kCount,
+                    .max = 1'000'000,
+                    .unit = "requests",
+                    .help = "0 is no limit; absent: as in key_defaults."},
+                   [](KeySpec& k) -> ValueRef { return &k.limits.concurrent_requests; }},
+    Field<KeySpec>{
+        {.path = "keys[].limits.budget",
+         .type = kUsd,
+         .max = kMaxNanoUsd.n,
+         .help = "What it may spend in its life, never passed; none is no cap; absent: as in "
+                 "key_defaults."},
+        [](KeySpec& k) -> ValueRef { return &k.limits.budget; }},
+    Field<KeySpec>{{.path = "keys[].secret",
+                    .type = kSecret,
+                    .form = TextForm::kVisible,
+                    .min = 8,
+                    .max = 512,
+                    .help = "The key itself, if you choose it; write ${NAME}. Empty or absent: one "
+                            "is generated and shown once."},
+                   [](KeySpec& k) -> ValueRef { return &k.secret; }},
+};
+
+// Nested, so that it can be used from FormatValue: the text of any value.
+struct Formatter {
+  const Option& option;
+
+  std::string operator()(std::monostate) const { return {}; }
+  std::string operator()(const std::string* text) const { return *text; }
+  std::string operator()(const Secret* secret) const { return secret->empty() ? "" : "***"; }
+  std::string operator()(const bool* flag) const { return *flag ? "true" : "false"; }
+  std::string operator()(const std::int32_t* count) const { return std::to_string(*count); }
+  std::string operator()(const std::int64_t* count) const {
+    return option.type == kBytes ? FormatBytes(*count) : std::to_string(*count);
+  }
+  std::string operator()(const std::uint32_t* bits) const {
+    if (option.type != kChoiceList) return std::to_string(*bits);
+    std::string text;
+    for (std::size_t i = 0; !ChoiceAt(option.choices, i).empty(); ++i) {
+      if ((*bits & (1U << i)) == 0) continue;
+      if (!text.empty()) text += ", ";
+      text += ChoiceAt(option.choices, i);
+    }
+    return "[" + text + "]";
+  }
+  std::string operator()(const Duration* duration) const { return FormatDuration(*duration); }
+  std::string operator()(const NanoUsd* amount) const { return FormatUsd(*amount); }
+  std::string operator()(const std::optional<NanoUsd>* amount) const {
+    return *amount ? FormatUsd(**amount) : "";
+  }
+  std::string operator()(const PicoUsdPerUnit* price) const { return FormatUsdPerMillion(*price); }
+  std::string operator()(const std::optional<Instant>* instant) const {
+    return *instant ? FormatTime(**instant) : "";
+  }
+  std::string operator()(const Listen* listen) const { return FormatAddress(*listen); }
+  std::string operator()(const std::vector<std::string>* list) const {
+    return fmt::format("[{}]", fmt::join(*list, ", "));
+  }
+  std::string operator()(const Upstream* upstream) const {
+    return FormatUrl({upstream->tls, upstream->host, upstream->port, upstream->base_path});
+  }
+  template <class Enum>
+    requires std::is_enum_v<Enum>
+  std::string operator()(const Enum* value) const {
+    return std::string(ChoiceAt(option.choices, static_cast<std::size_t>(*value)));
+  }
+};
+
+}  // namespace
+
+std::span<const Field<Config>> ConfigFields() { return kConfigFields; }
+std::span<const Field<Upstream>> UpstreamFields() { return kUpstreamFields; }
+std::span<const Field<Model>> ModelFields() { return kModelFields; }
+std::span<const Field<Price>> PriceFields() { return kPriceFields; }
+std::span<const Field<KeySpec>> KeyFields() { return kKeyFields; }
+
+std::string_view ChoiceAt(std::string_view choices, std::size_t index) {
+  constexpr std::string_view kBetween = " | ";
+  while (index-- > 0) {
+    const auto at = choices.find(kBetween);
+    if (at == std::string_view::npos) return {};
+    choices.remove_prefix(at + kBetween.size());
+  }
+  return choices.substr(0, choices.find(kBetween));
+}
+
+std::string FormatValue(const Option& option, const ValueRef& value) {
+  return std::visit(Formatter{option}, value);
+}
+
+std::string FormatBounds(const Option& option) {
+  const auto number = [&](std::int64_t value) {
+    switch (option.type) {
+      case kBytes:
+        return FormatBytes(value);
+      case kDuration:
+        return FormatDuration({value});
+      case kUsd:
+        return FormatUsd({value});
+      case kUsdPerMillion:
+        return FormatUsdPerMillion({value});
+      default:
+        return std::to_string(value);
+    }
+  };
+  switch (option.type) {
+    case kText:
+    case kSecret:
+      return fmt::format("{}..{} characters", option.min, option.max);
+    case kTextList:
+      return fmt::format("{}..{} characters each", option.min, option.max);
+    case kCount:
+    case kBytes:
+    case kDuration:
+    case kUsd:
+    case kUsdPerMillion:
+      return fmt::format("{}..{}", number(option.min), number(option.max));
+    case kChoice:
+    case kChoiceList: {
+      std::string text;
+      for (std::size_t i = 0; !ChoiceAt(option.choices, i).empty(); ++i) {
+        text += fmt::format("{}`{}`", i == 0 ? "" : ", ", ChoiceAt(option.choices, i));
+      }
+      return text;
+    }
+    default:
+      return {};
+  }
+}
+
+std::span<const Option> Options() {
+  static const std::vector<Option> all = [] {
+    std::vector<Option> options;
+    const auto append = [&](const auto& fields) {
+      for (const auto& field : fields) options.push_back(field.option);
+    };
+    append(kConfigFields);
+    append(kUpstreamFields);
+    append(kModelFields);
+    append(kPriceFields);
+    append(kKeyFields);
+    return options;
+  }();
+  return all;
+}
+
+const Option* FindOption(std::string_view path) {
+  const auto options = Options();
+  const auto it = std::ranges::find(options, path, &Option::path);
+  return it == options.end() ? nullptr : &*it;
+}
+
+std::string_view TypeName(OptionType type) {
+  switch (type) {
+    case kText:
+      return "text";
+    case kSecret:
+      return "secret text";
+    case kFlag:
+      return "true or false";
+    case kCount:
+      return "whole number";
+    case kBytes:
+      return "size";
+    case kDuration:
+      return "duration";
+    case kUsd:
+      return "USD";
+    case kUsdPerMillion:
+      return "USD per million tokens";
+    case kTime:
+      return "time";
+    case kAddress:
+      return "address";
+    case kUrl:
+      return "URL";
+    case kChoice:
+      return "choice";
+    case kChoiceList:
+      return "list of choices";
+    case kTextList:
+      return "list of texts";
+    case kRouteList:
+      return "list of routes";
+  }
+  return "";
+}
+
+std::string OptionsReferenceMarkdown() {
+  std::string page =
+      "# Options\n\n"
+      "Generated from `src/config/options.cc`; do not edit.\n\n"
+      "Every option of the configuration file. `a.b` is `b` inside the mapping `a`, `a[].b` is "
+      "`b`\n"
+      "of each item of the list `a`. An option not in this list is refused.\n\n"
+      "Durations are written `250ms`, `5s`, `30m` or `1h`; sizes `4096`, `64KiB`, `32MiB` or "
+      "`1GiB`;\n"
+      "amounts of money as plain decimals, which are taken exactly. In any value `${NAME}` is the\n"
+      "environment variable NAME, `${NAME:-text}` is `text` when it is unset or empty, and `$${` "
+      "is\n"
+      "a plain `${`. Options marked *restart* keep their old value on a reload.\n";
+  std::string_view section = "-";
+  for (const Option& option : Options()) {
+    const auto end = option.path.find_first_of(".[");
+    const std::string_view top = end == std::string_view::npos ? "" : option.path.substr(0, end);
+    if (top != section) {
+      section = top;
+      page += fmt::format(
+          "\n## {}\n\n| Option | Type | Default | Bounds | In force | Meaning |\n"
+          "|---|---|---|---|---|---|\n",
+          top.empty() ? std::string("The deployment") : fmt::format("`{}`", top));
+    }
+    std::string type(TypeName(option.type));
+    if (!option.unit.empty()) type += fmt::format(" ({})", option.unit);
+    const std::string fallback = option.required           ? "required"
+                                 : option.fallback.empty() ? "none"
+                                                           : fmt::format("`{}`", option.fallback);
+    page += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", option.path, type, fallback,
+                        FormatBounds(option),
+                        option.effect == Effect::kRestart ? "restart" : "reload", option.help);
+  }
+  return page;
+}
+
+}  // namespace weir::config

@@ -1,0 +1,797 @@
+#include "config/parse.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "config/env_text.h"
+#include "config/option_table.h"
+#include "config/options.h"
+#include "config/scalar.h"
+#include "config/yaml_tree.h"
+
+namespace weir::config {
+namespace {
+
+constexpr std::size_t kUpstreamsMax = 256;
+constexpr std::size_t kModelsMax = 1000;
+constexpr std::size_t kKeysMax = 10'000;
+constexpr std::size_t kListMax = 1000;
+
+static_assert(static_cast<int>(Durability::kPower) == 1);
+static_assert(static_cast<int>(HangUpRule::kDrainAndBill) == 2);
+static_assert(static_cast<int>(UpstreamKind::kOpenAi) == 1);
+static_assert(kCapResponses == 1 && kCapChat == 2 && kCapTranscription == 4);
+
+// What people write who know another program's file.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kOtherNames{{
+    {"port", "listen"},
+    {"host", "listen"},
+    {"bind", "listen"},
+    {"env", "environment"},
+    {"providers", "upstreams"},
+    {"upstream", "routes"},
+    {"upstreams", "routes"},
+    {"url", "base_url"},
+    {"endpoint", "base_url"},
+    {"key", "api_key"},
+    {"rpm", "requests_per_minute"},
+    {"tpm", "tokens_per_minute"},
+    {"prompt", "input"},
+    {"completion", "output"},
+}};
+
+// Insertions, deletions and replacements that turn a into b; both at most 64 long.
+std::size_t EditDistance(std::string_view a, std::string_view b) {
+  std::array<std::size_t, 65> row{};
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+// The candidate `text` was probably meant to be, or nothing.
+template <class Range>
+std::string_view Nearest(std::string_view text, const Range& candidates) {
+  if (text.empty() || text.size() > 64) return {};
+  std::string_view nearest;
+  std::size_t best = std::max<std::size_t>(text.size() / 3, 1) + 1;
+  for (const std::string_view candidate : candidates) {
+    if (candidate.size() > 64) continue;
+    const std::size_t distance = EditDistance(text, candidate);
+    if (distance < best) {
+      best = distance;
+      nearest = candidate;
+    }
+  }
+  return nearest;
+}
+
+// The names an option may have at one level: of "limits." those up to the next '.' or '['.
+std::vector<std::string_view> NamesUnder(std::string_view prefix) {
+  std::vector<std::string_view> names;
+  for (const Option& option : Options()) {
+    if (!option.path.starts_with(prefix)) continue;
+    const std::string_view rest = option.path.substr(prefix.size());
+    const std::string_view name = rest.substr(0, rest.find_first_of(".["));
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
+std::string_view KindName(YamlKind kind) {
+  switch (kind) {
+    case YamlKind::kNull:
+      return "nothing";
+    case YamlKind::kScalar:
+      return "a single value";
+    case YamlKind::kList:
+      return "a list";
+    case YamlKind::kMap:
+      return "a mapping";
+    case YamlKind::kRefused:
+      break;
+  }
+  return "";
+}
+
+// How a value of the type is written: the second half of most fixes.
+std::string_view HowToWrite(OptionType type) {
+  switch (type) {
+    case OptionType::kText:
+    case OptionType::kSecret:
+      return "write a text";
+    case OptionType::kFlag:
+      return "write true or false";
+    case OptionType::kCount:
+      return "write a whole number, such as 100";
+    case OptionType::kBytes:
+      return "write a size, such as 4096, 64KiB or 32MiB";
+    case OptionType::kDuration:
+      return "write a number with its unit, such as 250ms, 5s or 30m";
+    case OptionType::kUsd:
+      return "write USD with at most nine decimals, such as 12.50";
+    case OptionType::kUsdPerMillion:
+      return "write USD per million tokens with at most six decimals, such as 2.50";
+    case OptionType::kTime:
+      return "write 2027-01-31 or 2027-01-31T12:00:00Z";
+    case OptionType::kAddress:
+      return "write an address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or \"[::1]:8080\"";
+    case OptionType::kUrl:
+      return "write https://HOST[:PORT][/PATH] without user, query or fragment";
+    case OptionType::kChoice:
+      return "write one of them";
+    case OptionType::kChoiceList:
+    case OptionType::kTextList:
+      return "write a list, such as [a, b]";
+    case OptionType::kRouteList:
+      return "write a list, such as [openai]";
+  }
+  return "";
+}
+
+bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+bool IsAlnum(char c) { return IsLower(c) || IsDigit(c) || (c >= 'A' && c <= 'Z'); }
+bool IsControl(char c) { return static_cast<std::uint8_t>(c) < 0x20 || c == 0x7F; }
+bool IsVisible(char c) { return c > 0x20 && c < 0x7F; }
+
+// Why `text` does not have the form, or nothing.
+std::string_view FaultOfForm(TextForm form, std::string_view text) {
+  const auto all = [&](auto allowed) { return std::ranges::all_of(text, allowed); };
+  switch (form) {
+    case TextForm::kPrintable:
+      if (all([](char c) { return !IsControl(c); })) return {};
+      return "use no control characters and no line breaks";
+    case TextForm::kName:
+      if (all([](char c) { return IsAlnum(c) || c == '.' || c == '_' || c == '-'; })) return {};
+      return "use letters, digits, '.', '_' and '-'";
+    case TextForm::kLowerName:
+      if (all([](char c) { return IsLower(c) || IsDigit(c) || c == '_' || c == '-'; })) return {};
+      return "use lower-case letters, digits, '_' and '-'";
+    case TextForm::kKeyPrefix: {
+      std::string rest(text);
+      if (const auto at = rest.find("{env}"); at != std::string::npos) rest.erase(at, 5);
+      if (std::ranges::all_of(rest, [](char c) { return IsLower(c) || IsDigit(c) || c == '_'; })) {
+        return {};
+      }
+      return "use lower-case letters, digits and '_', and {env} for the environment";
+    }
+    case TextForm::kHeaderPrefix:
+      if (!text.empty() && IsLower(text.front()) && text.back() != '-' &&
+          all([](char c) { return IsLower(c) || IsDigit(c) || c == '-'; })) {
+        return {};
+      }
+      return "use lower-case letters, digits and '-', and begin with a letter";
+    case TextForm::kVisible:
+      if (all(IsVisible)) return {};
+      return "use visible ASCII characters only: no blanks, no line break at the end";
+    case TextForm::kWebPage:
+      if (text.empty()) return {};
+      if ((text.starts_with("https://") || text.starts_with("http://")) && all(IsVisible)) {
+        return {};
+      }
+      return "write a whole URL, such as https://docs.example.com/";
+  }
+  return {};
+}
+
+// For messages: clipped, in quotes, and nothing that moves a terminal's cursor. A value from the
+// environment may be a secret and is never shown.
+std::string Quoted(const EnvText& value, const Option& option) {
+  if (value.from_environment || option.type == OptionType::kSecret) return "the value";
+  std::string text = "\"";
+  for (const char c : std::string_view(value.text).substr(0, 64)) {
+    text += IsControl(c) ? '?' : c;
+  }
+  return text + (value.text.size() > 64 ? "...\"" : "\"");
+}
+
+class Reader {
+ public:
+  Reader(std::string_view file, const EnvLookup& env, std::vector<ConfigError>& errors)
+      : file_(file), env_(env), errors_(errors) {}
+
+  Config Read(const YamlNode& root);
+
+ private:
+  struct Setter;
+
+  void Report(const YamlNode& at, std::string path, std::string message, std::string fix) {
+    ReportAt(at.line, at.column, std::move(path), std::move(message), std::move(fix));
+  }
+  void ReportAt(int line, int column, std::string path, std::string message, std::string fix) {
+    AddError(errors_, {file_, line, column, std::move(path), std::move(message), std::move(fix)});
+  }
+  // Whether `node` is of `kind`; reports it if not.
+  bool Expect(const YamlNode& node, YamlKind kind, const std::string& path, std::string_view fix);
+
+  std::optional<EnvText> ReadText(const YamlNode& node, const std::string& path,
+                                  const Option& option);
+  // A text within the option's bounds and form.
+  std::optional<std::string> ReadFormedText(const YamlNode& node, const std::string& path,
+                                            const Option& option);
+
+  // Reads the mapping `node` into `object`. `path` is where it stands in the file ("models[2]"),
+  // `prefix` where in the table ("models[]."). `special` takes the entries the table cannot.
+  //   returns  the table paths that were given
+  template <class Object, class Special>
+  std::vector<std::string_view> ReadObject(const YamlNode& node, const std::string& path,
+                                           std::string prefix,
+                                           std::span<const Field<Object>> fields, Object& object,
+                                           const Special& special);
+  template <class Object, class Special>
+  void ReadEntries(const YamlNode& node, const std::string& path, const std::string& prefix,
+                   std::span<const Field<Object>> fields, Object& object, const Special& special,
+                   std::vector<std::string_view>& given);
+
+  // The items of a list of objects, if it is one and not too long.
+  std::span<const YamlNode> Items(const YamlNode* list, const std::string& path,
+                                  std::size_t count_max);
+  // Reports a second object of one name.
+  void CheckName(const YamlNode& node, const std::string& path, std::string_view key,
+                 const std::string& name, std::map<std::string, int, std::less<>>& lines);
+
+  void ReadUpstream(const YamlNode& node, const std::string& path, Config& config);
+  void ReadModel(const YamlNode& node, const std::string& path, Config& config);
+  void ReadPrice(const YamlNode& node, const std::string& path, Model& model);
+  void ReadRoutes(const YamlNode& node, const std::string& path, const Config& config,
+                  Model& model);
+  std::optional<std::uint32_t> ReadUpstreamName(const YamlNode& node, const std::string& path,
+                                                const Config& config);
+  void ReadKey(const YamlNode& node, const std::string& path, Config& config);
+
+  std::string file_;
+  const EnvLookup& env_;
+  std::vector<ConfigError>& errors_;
+  std::map<std::string, int, std::less<>> upstream_lines_;
+  std::map<std::string, int, std::less<>> model_lines_;
+  std::map<std::string, int, std::less<>> key_lines_;
+  std::map<std::string, int, std::less<>> secret_lines_;
+};
+
+std::string Join(const std::string& path, std::string_view name) {
+  std::string text = path.empty() ? "" : path + ".";
+  for (const char c : name.substr(0, 64)) text += IsControl(c) ? '?' : c;
+  return text;
+}
+
+// The node at `names` below `root`, or the last one there is on the way: where to point at.
+const YamlNode& NodeAt(const YamlNode& root, std::initializer_list<std::string_view> names) {
+  const YamlNode* node = &root;
+  for (const std::string_view name : names) {
+    const auto entry = std::ranges::find(node->entries, name, &YamlEntry::key);
+    if (entry == node->entries.end()) break;
+    node = &entry->value;
+  }
+  return *node;
+}
+
+bool Reader::Expect(const YamlNode& node, YamlKind kind, const std::string& path,
+                    std::string_view fix) {
+  if (node.kind == kind) return true;
+  if (node.kind == YamlKind::kRefused) return false;
+  Report(node, path, fmt::format("is {}, not {}", KindName(node.kind), KindName(kind)),
+         node.kind == YamlKind::kNull ? "give it a value or remove the line" : std::string(fix));
+  return false;
+}
+
+std::optional<EnvText> Reader::ReadText(const YamlNode& node, const std::string& path,
+                                        const Option& option) {
+  if (!Expect(node, YamlKind::kScalar, path, HowToWrite(option.type))) return std::nullopt;
+  auto text = ReplaceEnv(node.text, env_);
+  if (!text) {
+    Report(node, path, std::move(text.error().message), std::move(text.error().fix));
+    return std::nullopt;
+  }
+  return *std::move(text);
+}
+
+std::optional<std::string> Reader::ReadFormedText(const YamlNode& node, const std::string& path,
+                                                  const Option& option) {
+  auto value = ReadText(node, path, option);
+  if (!value) return std::nullopt;
+  const auto length = static_cast<std::int64_t>(value->text.size());
+  const bool absent = option.type == OptionType::kSecret && length == 0;
+  if (!absent && (length < option.min || length > option.max)) {
+    Report(node, path, fmt::format("has {} characters", length),
+           fmt::format("use {}", FormatBounds(option)));
+    return std::nullopt;
+  }
+  if (const auto fault = FaultOfForm(option.form, value->text); !fault.empty()) {
+    Report(node, path,
+           fmt::format("{} has characters that are not allowed", Quoted(*value, option)),
+           std::string(fault));
+    return std::nullopt;
+  }
+  return std::move(value->text);
+}
+
+// Reads one value into the place the table names, by the type of that place.
+struct Reader::Setter {
+  Reader& reader;
+  const YamlNode& node;
+  const std::string& path;
+  const Option& option;
+
+  void operator()(std::monostate) const {}
+  void operator()(std::string* target) const {
+    if (auto text = reader.ReadFormedText(node, path, option)) *target = *std::move(text);
+  }
+  void operator()(Secret* target) const {
+    if (auto text = reader.ReadFormedText(node, path, option)) *target = Secret(*std::move(text));
+  }
+  void operator()(bool* target) const {
+    const auto text = reader.ReadText(node, path, option);
+    if (!text) return;
+    if (text->text != "true" && text->text != "false") return NotOfType(*text);
+    *target = text->text == "true";
+  }
+  void operator()(std::int32_t* target) const {
+    std::int64_t value = *target;
+    (*this)(&value);
+    *target = static_cast<std::int32_t>(value);  // the table's bounds are narrower
+  }
+  void operator()(std::uint32_t* target) const {
+    if (option.type == OptionType::kChoiceList) return ReadChoices(*target);
+    std::int64_t value = *target;
+    (*this)(&value);
+    *target = static_cast<std::uint32_t>(value);  // as above
+  }
+  void operator()(std::int64_t* target) const {
+    const bool bytes = option.type == OptionType::kBytes;
+    Number(bytes ? &ParseBytes : &ParseCount, [](std::int64_t n) { return n; }, *target);
+  }
+  void operator()(Duration* target) const {
+    Number(&ParseDuration, [](Duration d) { return d.ns; }, *target);
+  }
+  void operator()(NanoUsd* target) const {
+    Number(&ParseUsd, [](NanoUsd usd) { return usd.n; }, *target);
+  }
+  void operator()(std::optional<NanoUsd>* target) const {
+    if (node.kind == YamlKind::kScalar && node.text == "none") {
+      target->reset();
+      return;
+    }
+    NanoUsd amount{-1};
+    (*this)(&amount);
+    if (amount.n >= 0) *target = amount;
+  }
+  void operator()(PicoUsdPerUnit* target) const {
+    Number(&ParseUsdPerMillion, [](PicoUsdPerUnit price) { return price.p; }, *target);
+  }
+  void operator()(std::optional<Instant>* target) const {
+    const auto text = reader.ReadText(node, path, option);
+    if (!text) return;
+    const auto instant = ParseTime(text->text);
+    if (!instant) return NotOfType(*text);
+    *target = *instant;
+  }
+  void operator()(Listen* target) const {
+    const auto text = reader.ReadText(node, path, option);
+    if (!text) return;
+    auto listen = ParseAddress(text->text);
+    if (!listen) return NotOfType(*text);
+    *target = *std::move(listen);
+  }
+  void operator()(Upstream* target) const {
+    const auto text = reader.ReadText(node, path, option);
+    if (!text) return;
+    auto url = ParseUrl(text->text);
+    if (!url) return NotOfType(*text);
+    target->tls = url->tls;
+    target->host = std::move(url->host);
+    target->port = url->port;
+    target->base_path = std::move(url->path);
+  }
+  void operator()(std::vector<std::string>* target) const {
+    if (!reader.Expect(node, YamlKind::kList, path, HowToWrite(option.type))) return;
+    if (node.items.size() > kListMax) {
+      return reader.Report(node, path, fmt::format("has {} items", node.items.size()),
+                           fmt::format("use at most {}", kListMax));
+    }
+    std::vector<std::string> list;
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      const std::string item_path = fmt::format("{}[{}]", path, i);
+      auto text = reader.ReadFormedText(node.items[i], item_path, option);
+      if (!text) continue;
+      if (std::ranges::find(list, *text) != list.end()) {
+        reader.Report(node.items[i], item_path, "is in the list twice", "keep one of the two");
+        continue;
+      }
+      list.push_back(*std::move(text));
+    }
+    *target = std::move(list);
+  }
+  template <class Enum>
+    requires std::is_enum_v<Enum>
+  void operator()(Enum* target) const {
+    if (const auto index = ReadChoice(node, path)) *target = static_cast<Enum>(*index);
+  }
+
+ private:
+  void NotOfType(const EnvText& text) const {
+    reader.Report(node, path,
+                  fmt::format("{} is not a {}", Quoted(text, option), TypeName(option.type)),
+                  std::string(HowToWrite(option.type)));
+  }
+
+  template <class Parse, class Amount, class Value>
+  void Number(Parse parse, Amount amount, Value& target) const {
+    const auto text = reader.ReadText(node, path, option);
+    if (!text) return;
+    const auto value = parse(text->text);
+    if (!value) return NotOfType(*text);
+    if (amount(*value) < option.min || amount(*value) > option.max) {
+      return reader.Report(node, path, fmt::format("{} is out of bounds", Quoted(*text, option)),
+                           fmt::format("use {}", FormatBounds(option)));
+    }
+    target = *value;
+  }
+
+  std::optional<std::size_t> ReadChoice(const YamlNode& item, const std::string& item_path) const {
+    const auto text = reader.ReadText(item, item_path, option);
+    if (!text) return std::nullopt;
+    std::vector<std::string_view> choices;
+    for (std::size_t i = 0; !ChoiceAt(option.choices, i).empty(); ++i) {
+      choices.push_back(ChoiceAt(option.choices, i));
+      if (choices.back() == text->text) return i;
+    }
+    const std::string_view near = Nearest(text->text, choices);
+    std::string fix = fmt::format("write one of {}", fmt::join(choices, ", "));
+    if (!near.empty() && !text->from_environment)
+      fix = fmt::format("did you mean {}? {}", near, fix);
+    reader.Report(item, item_path, fmt::format("{} is not a choice", Quoted(*text, option)),
+                  std::move(fix));
+    return std::nullopt;
+  }
+
+  void ReadChoices(std::uint32_t& target) const {
+    if (!reader.Expect(node, YamlKind::kList, path, HowToWrite(option.type))) return;
+    std::uint32_t bits = 0;
+    bool faulty = false;
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      const auto index = ReadChoice(node.items[i], fmt::format("{}[{}]", path, i));
+      faulty |= !index;
+      if (index) bits |= 1U << *index;
+    }
+    if (bits == 0 && !faulty) reader.Report(node, path, "is empty", "name at least one");
+    if (bits != 0) target = bits;
+  }
+};
+
+template <class Object, class Special>
+std::vector<std::string_view> Reader::ReadObject(const YamlNode& node, const std::string& path,
+                                                 std::string prefix,
+                                                 std::span<const Field<Object>> fields,
+                                                 Object& object, const Special& special) {
+  std::vector<std::string_view> given;
+  if (!Expect(node, YamlKind::kMap, path, "write NAME: VALUE lines below it")) return given;
+  ReadEntries(node, path, prefix, fields, object, special, given);
+  for (const Field<Object>& field : fields) {
+    if (!field.option.required || std::ranges::find(given, field.option.path) != given.end()) {
+      continue;
+    }
+    Report(node, Join(path, field.option.path.substr(prefix.size())), "is missing",
+           fmt::format("add it: {}", field.option.help));
+  }
+  return given;
+}
+
+template <class Object, class Special>
+void Reader::ReadEntries(const YamlNode& node, const std::string& path, const std::string& prefix,
+                         std::span<const Field<Object>> fields, Object& object,
+                         const Special& special, std::vector<std::string_view>& given) {
+  for (const YamlEntry& entry : node.entries) {
+    const std::string table_path = prefix + entry.key;
+    const std::string entry_path = Join(path, entry.key);
+    if (special(table_path, entry.value, entry_path)) continue;
+    // "limits.idle_deadline" as one key would find its option too, and could then be given twice.
+    const bool one_name = entry.key.find_first_of(".[") == std::string::npos;
+    const auto field = std::ranges::find_if(
+        fields, [&](const auto& f) { return one_name && f.option.path == table_path; });
+    if (field != fields.end()) {
+      given.push_back(field->option.path);
+      std::visit(Setter{*this, entry.value, entry_path, field->option}, field->at(object));
+      continue;
+    }
+    // A mapping inside this one ("limits"): its options are in the same table. The table is three
+    // deep, so this recursion is.
+    const std::string inner_prefix = table_path + ".";
+    if (std::ranges::any_of(
+            fields, [&](const auto& f) { return f.option.path.starts_with(inner_prefix); })) {
+      if (Expect(entry.value, YamlKind::kMap, entry_path, "write NAME: VALUE lines below it")) {
+        ReadEntries(entry.value, entry_path, inner_prefix, fields, object, special, given);
+      }
+      continue;
+    }
+    const auto names = NamesUnder(prefix);
+    std::string_view near;
+    for (const auto& [other, ours] : kOtherNames) {
+      if (other == entry.key && std::ranges::find(names, ours) != names.end()) near = ours;
+    }
+    if (near.empty()) near = Nearest(entry.key, names);
+    if (FindOption(table_path) != nullptr) {
+      ReportAt(entry.line, entry.column, entry_path, "is written as one name",
+               "write each part on a line of its own, the later below the earlier");
+      continue;
+    }
+    ReportAt(entry.line, entry.column, entry_path, "is not an option",
+             near.empty() ? fmt::format("known here: {}", fmt::join(names, ", "))
+                          : fmt::format("did you mean {}?", near));
+  }
+}
+
+std::span<const YamlNode> Reader::Items(const YamlNode* list, const std::string& path,
+                                        std::size_t count_max) {
+  if (list == nullptr || !Expect(*list, YamlKind::kList, path, "write - before each item")) {
+    return {};
+  }
+  if (list->items.size() <= count_max) return list->items;
+  Report(*list, path, fmt::format("has {} items", list->items.size()),
+         fmt::format("use at most {}", count_max));
+  return std::span(list->items).first(count_max);
+}
+
+void Reader::CheckName(const YamlNode& node, const std::string& path, std::string_view key,
+                       const std::string& name, std::map<std::string, int, std::less<>>& lines) {
+  if (name.empty()) return;
+  const YamlNode* at = &NodeAt(node, {key});
+  const auto [first, added] = lines.emplace(name, at->line);
+  if (added) return;
+  Report(*at, Join(path, key),
+         key == "secret" ? fmt::format("is the secret of the key on line {} too", first->second)
+                         : fmt::format("\"{:.64}\" is taken since line {}", name, first->second),
+         "give each its own");
+}
+
+void Reader::ReadUpstream(const YamlNode& node, const std::string& path, Config& config) {
+  Upstream upstream;
+  const auto given = ReadObject(node, path, "upstreams[].", UpstreamFields(), upstream,
+                                [](const auto&...) { return false; });
+  if (node.kind != YamlKind::kMap) return;
+  CheckName(node, path, "name", upstream.name, upstream_lines_);
+  const auto has = [&](std::string_view option) {
+    return std::ranges::find(given, option) != given.end();
+  };
+  if (upstream.kind == UpstreamKind::kSandbox) {
+    for (const std::string_view option : {"base_url", "api_key", "ca_file"}) {
+      if (!has("upstreams[]." + std::string(option))) continue;
+      Report(node, Join(path, option), "means nothing for a sandbox",
+             "remove it, or write kind: openai");
+    }
+  } else if (!has("upstreams[].base_url")) {
+    Report(node, Join(path, "base_url"), "is missing",
+           "add base_url: https://HOST/v1, or write kind: sandbox");
+  }
+  config.upstreams.push_back(std::move(upstream));
+}
+
+std::optional<std::uint32_t> Reader::ReadUpstreamName(const YamlNode& node, const std::string& path,
+                                                      const Config& config) {
+  static const Option& option = *FindOption("upstreams[].name");
+  const auto name = ReadFormedText(node, path, option);
+  if (!name) return std::nullopt;
+  std::vector<std::string_view> names;
+  for (const Upstream& upstream : config.upstreams) {
+    if (upstream.name == *name) return static_cast<std::uint32_t>(names.size());
+    names.push_back(upstream.name);
+  }
+  const std::string_view near = Nearest(*name, names);
+  Report(node, path, fmt::format("no upstream is named \"{}\"", *name),
+         !near.empty()   ? fmt::format("did you mean {}?", near)
+         : names.empty() ? std::string("add one of that name to upstreams")
+                         : fmt::format("known: {}", fmt::join(names, ", ")));
+  return std::nullopt;
+}
+
+void Reader::ReadRoutes(const YamlNode& node, const std::string& path, const Config& config,
+                        Model& model) {
+  static const Option& model_option = *FindOption("models[].id");
+  if (!Expect(node, YamlKind::kList, path, HowToWrite(OptionType::kRouteList))) return;
+  if (node.items.empty()) Report(node, path, "is empty", "name at least one upstream");
+  if (node.items.size() > kUpstreamsMax) {
+    return Report(node, path, fmt::format("has {} items", node.items.size()),
+                  fmt::format("use at most {}", kUpstreamsMax));
+  }
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    const YamlNode& item = node.items[i];
+    const std::string item_path = fmt::format("{}[{}]", path, i);
+    ModelRoute route;
+    std::optional<std::uint32_t> upstream;
+    if (item.kind != YamlKind::kMap) {
+      upstream = ReadUpstreamName(item, item_path, config);
+    } else {
+      bool named = false;
+      for (const YamlEntry& entry : item.entries) {
+        const std::string entry_path = Join(item_path, entry.key);
+        if (entry.key == "upstream") {
+          named = true;
+          upstream = ReadUpstreamName(entry.value, entry_path, config);
+        } else if (entry.key == "model") {
+          if (auto text = ReadFormedText(entry.value, entry_path, model_option)) {
+            route.upstream_model = *std::move(text);
+          }
+        } else {
+          ReportAt(entry.line, entry.column, entry_path, "is not an option",
+                   "a route has upstream and model");
+        }
+      }
+      if (!named) {
+        Report(item, Join(item_path, "upstream"), "is missing", "name an upstream");
+      }
+    }
+    if (!upstream) continue;
+    route.upstream = *upstream;
+    if (std::ranges::any_of(model.routes, [&](const ModelRoute& other) {
+          return other.upstream == route.upstream && other.upstream_model == route.upstream_model;
+        })) {
+      Report(item, item_path, "is in the list twice", "keep one of the two");
+      continue;
+    }
+    model.routes.push_back(std::move(route));
+  }
+}
+
+void Reader::ReadPrice(const YamlNode& node, const std::string& path, Model& model) {
+  Price price;
+  const auto given = ReadObject(node, path, "models[].price.", PriceFields(), price,
+                                [](const auto&...) { return false; });
+  const auto has = [&](std::string_view option) {
+    return std::ranges::find(given, option) != given.end();
+  };
+  if (!has("models[].price.cached_input")) price.cached_input = price.input;
+  if (!has("models[].price.cache_write")) price.cache_write = price.input;
+  if (node.kind == YamlKind::kMap) model.price = price;
+}
+
+void Reader::ReadModel(const YamlNode& node, const std::string& path, Config& config) {
+  Model model;
+  bool routes_given = false;
+  ReadObject(node, path, "models[].", ModelFields(), model,
+             [&](std::string_view option, const YamlNode& value, const std::string& value_path) {
+               if (option == "models[].routes") {
+                 routes_given = true;
+                 ReadRoutes(value, value_path, config, model);
+                 return true;
+               }
+               if (option == "models[].price") {
+                 ReadPrice(value, value_path, model);
+                 return true;
+               }
+               return false;
+             });
+  if (node.kind != YamlKind::kMap) return;
+  CheckName(node, path, "id", model.id, model_lines_);
+  if (!routes_given && config.upstreams.size() == 1) {
+    model.routes.push_back({});
+  } else if (!routes_given) {
+    Report(node, Join(path, "routes"), "is missing",
+           "name the upstreams that serve it, such as routes: [openai]");
+  }
+  for (ModelRoute& route : model.routes) {
+    if (route.upstream_model.empty() && model.id != "*") route.upstream_model = model.id;
+  }
+  config.models.push_back(std::move(model));
+}
+
+void Reader::ReadKey(const YamlNode& node, const std::string& path, Config& config) {
+  KeySpec key;
+  key.limits = config.key_defaults;
+  ReadObject(node, path, "keys[].", KeyFields(), key, [](const auto&...) { return false; });
+  if (node.kind != YamlKind::kMap) return;
+  CheckName(node, path, "name", key.name, key_lines_);
+  CheckName(node, path, "secret", std::string(key.secret.Reveal()), secret_lines_);
+  std::vector<std::string_view> ids;
+  for (const Model& model : config.models) ids.push_back(model.id);
+  for (std::size_t i = 0; i < key.models.size(); ++i) {
+    if (config.FindModel(key.models[i]) != nullptr) continue;
+    const std::string_view near = Nearest(key.models[i], ids);
+    Report(NodeAt(node, {"models"}), Join(path, "models"),
+           fmt::format("no model has the id \"{:.64}\"", key.models[i]),
+           near.empty() ? "add it to models, or remove it here"
+                        : fmt::format("did you mean {}?", near));
+  }
+  config.keys.push_back(std::move(key));
+}
+
+Config Reader::Read(const YamlNode& root) {
+  Config config;
+  const YamlNode* upstreams = nullptr;
+  const YamlNode* models = nullptr;
+  const YamlNode* keys = nullptr;
+  // The lists refer to one another and to key_defaults, wherever in the file they stand: last.
+  ReadObject(root, "", "", ConfigFields(), config,
+             [&](std::string_view option, const YamlNode& value, const std::string&) {
+               if (option == "upstreams") return (upstreams = &value) != nullptr;
+               if (option == "models") return (models = &value) != nullptr;
+               if (option == "keys") return (keys = &value) != nullptr;
+               return false;
+             });
+  if (root.kind != YamlKind::kMap) return config;
+
+  const auto items = Items(upstreams, "upstreams", kUpstreamsMax);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    ReadUpstream(items[i], fmt::format("upstreams[{}]", i), config);
+  }
+  const auto model_items = Items(models, "models", kModelsMax);
+  for (std::size_t i = 0; i < model_items.size(); ++i) {
+    ReadModel(model_items[i], fmt::format("models[{}]", i), config);
+  }
+  const auto key_items = Items(keys, "keys", kKeysMax);
+  for (std::size_t i = 0; i < key_items.size(); ++i) {
+    ReadKey(key_items[i], fmt::format("keys[{}]", i), config);
+  }
+
+  if (upstreams == nullptr || (upstreams->kind == YamlKind::kList && upstreams->items.empty())) {
+    ReportAt(root.line, root.column, "upstreams", "is missing",
+             "name at least one account at a provider, or one of kind: sandbox");
+  }
+  if (models == nullptr || (models->kind == YamlKind::kList && models->items.empty())) {
+    ReportAt(root.line, root.column, "models", "is missing",
+             "name at least one model; id: \"*\" takes every name");
+  }
+  if (config.listen.port != 0 && config.listen.port == config.admin.port &&
+      config.listen.host == config.admin.host) {
+    Report(NodeAt(root, {"admin", "listen"}), "admin.listen", "is the same address as listen",
+           "give the admin API a port of its own");
+  }
+  auto& prefix = config.brand.key_prefix;
+  if (const auto at = prefix.find("{env}"); at != std::string::npos) {
+    std::string environment = config.environment;
+    std::ranges::replace(environment, '-', '_');  // a prefix has no '-'
+    prefix.replace(at, 5, environment);
+    if (prefix.size() > 32) {
+      Report(NodeAt(root, {"brand", "key_prefix"}), "brand.key_prefix",
+             "is longer than 32 characters with the environment in it", "shorten one of the two");
+    }
+  }
+  return config;
+}
+
+}  // namespace
+
+std::string FormatConfigError(const ConfigError& error) {
+  std::string text = error.file;
+  if (error.line > 0) text += fmt::format(":{}:{}", error.line, error.column);
+  text += ": ";
+  if (!error.path.empty()) text += error.path + ": ";
+  text += error.message;
+  if (!error.fix.empty()) text += fmt::format("; {}", error.fix);
+  return text;
+}
+
+std::expected<Config, std::vector<ConfigError>> ParseConfig(std::string_view yaml_text,
+                                                            std::string_view file_name,
+                                                            const EnvLookup& env) {
+  std::vector<ConfigError> errors;
+  const YamlNode root = ReadYaml(yaml_text, file_name, errors);
+  Config config;
+  if (root.kind == YamlKind::kNull) {
+    AddError(errors, {std::string(file_name), 1, 1, "", "is empty",
+                      "name upstreams and models, or start without a file"});
+  } else {
+    config = Reader(file_name, env, errors).Read(root);
+  }
+  if (errors.empty()) return config;
+  // In the order of the file; line 0 is about the file as a whole, or the note that there are more.
+  std::ranges::sort(errors, std::less<>(), [](const ConfigError& e) {
+    return std::tuple(e.line == 0 ? INT32_MAX : e.line, e.column, e.path, e.message);
+  });
+  return std::unexpected(std::move(errors));
+}
+
+}  // namespace weir::config
