@@ -1,0 +1,105 @@
+// Starts `weir demo --example quotaflow --json` for a test file and stops it by its process id.
+//
+// WEIR_BINARY names the program (./dev sets it). With WEIR_SDK_BASE_URL and WEIR_SDK_KEY set the tests run
+// against a server that is already there instead; those that steer the mock are then skipped.
+import { spawn } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+const START_MS = 30_000;
+
+function binary() {
+  if (process.env.WEIR_BINARY) return path.resolve(process.env.WEIR_BINARY);
+  const built = ['debug', 'release'].map((p) => path.join(ROOT, 'build', p, 'weir')).filter(existsSync);
+  if (built.length === 0) throw new Error('there is no weir to test; ./dev build, or set WEIR_BINARY');
+  return built.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0];
+}
+
+export async function startGateway(example = 'quotaflow') {
+  if (process.env.WEIR_SDK_BASE_URL) {
+    return {
+      baseURL: process.env.WEIR_SDK_BASE_URL,
+      key: process.env.WEIR_SDK_KEY ?? 'none',
+      keys: {},
+      mock: null,
+      stop: async () => {},
+    };
+  }
+  const child = spawn(binary(), ['demo', '--example', example, '--json'], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let errors = '';
+  child.stderr.on('data', (part) => (errors = (errors + part).slice(-8000)));
+  const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+  const line = await new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`not ready in ${START_MS} ms\n${errors}`)), START_MS);
+    createInterface({ input: child.stdout }).once('line', (text) => {
+      clearTimeout(timer);
+      resolve(text);
+    });
+    ended.then(({ code, signal }) => reject(new Error(`ended with ${code ?? signal}\n${errors}`)));
+  });
+  const started = JSON.parse(line);
+  const root = started.base_url.replace(/\/+$/, '').replace(/\/(openai\/)?v1$/, '');
+  return {
+    root,
+    baseURL: `${root}/openai/v1`,
+    adminURL: started.admin_url.replace(/\/+$/, ''),
+    adminToken: started.admin_token,
+    key: Object.values(started.keys)[0],
+    keys: started.keys,
+    mock: new Mock(Object.values(started.upstreams)[0]),
+    errors: () => errors,
+    stop: async () => {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+      const end = await ended;
+      clearTimeout(timer);
+      return end;
+    },
+  };
+}
+
+// The control endpoint of `weir mock-upstream` (docs/guide/mock-upstream.md).
+class Mock {
+  constructor(url) {
+    this.url = url.replace(/\/+$/, '').replace(/\/v1$/, '');
+  }
+
+  async fault(fault) {
+    await this.#call('POST', '/control/faults', fault);
+  }
+
+  async clear() {
+    await this.#call('DELETE', '/control/faults');
+  }
+
+  async stats() {
+    return (await this.#call('GET', '/control/stats')).json();
+  }
+
+  async #call(method, target, body) {
+    const reply = await fetch(this.url + target, {
+      method,
+      headers: body ? { 'content-type': 'application/json' } : {},
+      body: body && JSON.stringify(body),
+    });
+    if (!reply.ok) throw new Error(`mock ${method} ${target}: ${reply.status} ${await reply.text()}`);
+    return reply;
+  }
+}
+
+export const weather = {
+  name: 'get_weather',
+  description: 'The weather in a city.',
+  parameters: {
+    type: 'object',
+    properties: { location: { type: 'string' } },
+    required: ['location'],
+    additionalProperties: false,
+  },
+};
