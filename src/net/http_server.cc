@@ -474,14 +474,14 @@ void HttpServer::Link(HttpConnection* connection) {
   connection->next_ = connections_;
   if (connections_ != nullptr) connections_->previous_ = connection;
   connections_ = connection;
-  ++open_;
+  open_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void HttpServer::Unlink(HttpConnection* connection) {
   if (connection->previous_ != nullptr) connection->previous_->next_ = connection->next_;
   if (connection->next_ != nullptr) connection->next_->previous_ = connection->previous_;
   if (connections_ == connection) connections_ = connection->next_;
-  --open_;
+  open_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 Result<std::uint16_t> HttpServer::Listen(const std::string& host, std::uint16_t port) {
@@ -531,8 +531,7 @@ Task<void> HttpServer::AcceptLoop() {
       co_await loop_.Sleep(Milliseconds(50));
       continue;
     }
-    ++accepted_;
-    if (open_ >= limits_.connections_max) continue;  // the socket closes here
+    if (open() >= limits_.connections_max) continue;  // the socket closes here
     Spawn(HttpConnection::Run(std::make_unique<HttpConnection>(*this, std::move(accept.socket))));
   }
 }

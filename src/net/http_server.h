@@ -4,6 +4,7 @@
 // A connection lives on one loop and frees itself. The handler decides everything above HTTP.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -44,10 +45,8 @@ class HttpServer {
   void Drain();
   // Fires kDrain on every exchange that is still running.
   void InterruptAll();
-  // Idle() once no connection is open.
-  bool idle() const { return open_ == 0; }
-  std::int64_t open() const { return open_; }
-  std::int64_t accepted() const { return accepted_; }
+  // Connections open now; may be read from any thread.
+  std::int64_t open() const { return open_.load(std::memory_order_relaxed); }
   void set_limits(const config::CallerLimits& limits) { limits_ = limits; }
 
  private:
@@ -61,8 +60,7 @@ class HttpServer {
   config::CallerLimits limits_;
   TcpAcceptor acceptor_;
   HttpConnection* connections_ = nullptr;  // intrusive list
-  std::int64_t open_ = 0;
-  std::int64_t accepted_ = 0;
+  std::atomic<std::int64_t> open_{0};
   bool draining_ = false;
 };
 

@@ -1,0 +1,318 @@
+#include "server/server.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <future>
+#include <thread>
+
+#include "config/diff.h"
+#include "identity/key_record.h"
+#include "store/pepper.h"
+#include "store/sqlite_journal.h"
+
+namespace weir::server {
+namespace {
+
+constexpr rlim_t kDescriptorsWanted = 1 << 20;
+// After the drain deadline: how long cut exchanges may take to settle.
+constexpr Duration kCutDeadline = Seconds(5);
+
+Instant WallNow() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return {static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec};
+}
+
+void SleepFor(Duration duration) {
+  const timespec wait{duration.ns / 1'000'000'000, duration.ns % 1'000'000'000};
+  nanosleep(&wait, nullptr);
+}
+
+Result<void> MakeDataDir(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) {
+    return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment,
+                "cannot create the data directory " + path + ": " + error.message() +
+                    "; set data_dir to a directory this user may write");
+  }
+  ::chmod(path.c_str(), 0700);
+  return {};
+}
+
+// Secrets are in memory: no core file, no ptrace by other processes of this user.
+void HardenProcess() {
+  ::prctl(PR_SET_DUMPABLE, 0);
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+  rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+    descriptors.rlim_cur = std::min(descriptors.rlim_max, kDescriptorsWanted);
+    ::setrlimit(RLIMIT_NOFILE, &descriptors);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
+  HardenProcess();
+  std::unique_ptr<Server> server(new Server());
+  server->started_at_ = WallNow();
+  server->log_ = std::make_unique<telemetry::Log>(
+      telemetry::LogOptions{.fd = options.log_fd, .exchanges = true});
+  server->config_ = std::make_shared<const config::Config>(options.config);
+  if (auto opened = server->OpenStores(options); !opened) return std::unexpected(opened.error());
+  if (auto ensured = server->EnsureKeys(options.config); !ensured) {
+    return std::unexpected(ensured.error());
+  }
+  if (auto started = server->StartWorkers(options); !started) {
+    return std::unexpected(started.error());
+  }
+  server->RegisterGauges();
+  return server;
+}
+
+Result<void> Server::OpenStores(const ServerOptions& options) {
+  const std::string& dir = options.config.data_dir;
+  if (auto made = MakeDataDir(dir); !made) return made;
+  auto pepper = store::LoadOrCreatePepper(dir, options.pepper);
+  if (!pepper) return std::unexpected(pepper.error());
+  pepper_ = std::make_shared<const identity::Pepper>(pepper->Reveal());
+  auto keys = store::KeyStore::Open(dir + "/keys.db", *pepper_);
+  if (!keys) return std::unexpected(keys.error());
+  keys_ = std::move(*keys);
+
+  auto journal = store::SqliteJournal::Open(dir + "/ledger.db", options.config.durability);
+  if (!journal) return std::unexpected(journal.error());
+  CreditStart found;
+  CreditHost::Options credit_options;
+  credit_options.wall_now = WallNow;
+  credit_options.keys_expected = keys_->table()->size();
+  auto credit = CreditHost::Start(std::move(*journal), std::move(credit_options), found);
+  if (!credit) return std::unexpected(credit.error());
+  credit_ = std::move(*credit);
+  log_->Write(telemetry::Level::kInfo, "ledger opened",
+              {{"records", static_cast<std::int64_t>(found.records)},
+               {"replay_us", found.replay_time.ns / 1000},
+               {"open_settled", static_cast<std::int64_t>(found.resolution.settled)},
+               {"open_voided", static_cast<std::int64_t>(found.resolution.voided)},
+               {"charged_nano_usd", found.totals.charged.n},
+               {"overrun_nano_usd", found.totals.overrun.n},
+               {"sqlite", store::SqliteJournal::SqliteVersion()},
+               {"durability",
+                options.config.durability == config::Durability::kPower ? "power" : "process"}});
+
+  auto requests = store::RequestLog::Open(dir + "/requests.db");
+  if (!requests) return std::unexpected(requests.error());
+  requests_ = std::move(*requests);
+  return {};
+}
+
+// The file is the truth for the keys it names: missing ones are made, others follow their entry.
+// Keys made through the admin API are not touched.
+Result<void> Server::EnsureKeys(const config::Config& config) {
+  const Instant now = WallNow();
+  for (const auto& spec : config.keys) {
+    const std::string environment =
+        spec.environment.empty() ? config.environment : spec.environment;
+    const identity::KeyRecordPtr existing = keys_->FindByName(spec.name);
+    if (existing) {
+      identity::KeyRecord wanted = *existing;
+      wanted.environment = environment;
+      wanted.permissions = spec.permissions;
+      wanted.models = identity::ModelAllowList(spec.models);
+      wanted.expires_at = spec.expires_at;
+      wanted.limits = spec.limits;
+      const bool same_models = (wanted.models == nullptr) == (existing->models == nullptr) &&
+                               (wanted.models == nullptr || *wanted.models == *existing->models);
+      if (same_models && wanted.environment == existing->environment &&
+          wanted.permissions == existing->permissions &&
+          wanted.expires_at == existing->expires_at && wanted.limits == existing->limits) {
+        continue;
+      }
+      const store::AuditNote note{now, "config", "update", "follows the configuration file"};
+      if (auto updated = keys_->Update(wanted, note); !updated) return updated;
+      continue;
+    }
+    const identity::NewKey wanted{.name = spec.name,
+                                  .environment = environment,
+                                  .permissions = spec.permissions,
+                                  .models = spec.models,
+                                  .expires_at = spec.expires_at,
+                                  .workspace = {},
+                                  .limits = spec.limits};
+    auto random = store::SystemRandom32();
+    if (!random) return std::unexpected(random.error());
+    auto id_random = store::SystemRandom32();
+    if (!id_random) return std::unexpected(id_random.error());
+    std::uint64_t id_bits[2];
+    std::memcpy(id_bits, id_random->data(), sizeof(id_bits));
+    const KeyId id{MakeId(now, id_bits[0], id_bits[1])};
+    identity::MadeKey made =
+        spec.secret.empty()
+            ? identity::MakeKey(wanted, id, config.brand.key_prefix, *pepper_, *random, now)
+            : identity::MakeKeyWithSecret(wanted, id, config.brand.key_prefix, *pepper_,
+                                          spec.secret, now);
+    const store::AuditNote note{now, "config", "create", "named in the configuration file"};
+    if (auto inserted = keys_->Insert(made.record, note); !inserted) return inserted;
+    first_secrets_.push_back({spec.name, std::move(made.secret)});
+  }
+  return {};
+}
+
+Result<void> Server::StartWorkers(const ServerOptions& options) {
+  const auto cores = static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
+  const std::int32_t count = options.config.workers > 0 ? options.config.workers : cores;
+  metrics_ = std::make_unique<telemetry::Metrics>(count, options.version, started_at_);
+  shared_ = std::make_unique<SessionShared>(
+      SessionShared{*log_, *metrics_, *requests_, draining_, options.page});
+  const auto snapshot = std::make_shared<const gateway::Snapshot>(
+      gateway::Snapshot{config_, keys_->table(), pepper_});
+  config::Listen listen = options.config.listen;
+  for (std::int32_t i = 0; i < count; ++i) {
+    auto worker = std::make_unique<Worker>(i, *shared_, *credit_, snapshot);
+    const auto port = worker->Listen(listen);
+    if (!port) return std::unexpected(port.error());
+    listen.port = port_ = *port;  // with port 0 the others share the one the first was given
+    workers_.push_back(std::move(worker));
+  }
+  for (auto& worker : workers_) worker->Run();
+  return {};
+}
+
+void Server::RegisterGauges() {
+  metrics_->AddGauge("weir_open_connections", "Connections of callers that are open now.", "",
+                     [this] { return connections(); });
+  metrics_->AddCounter("weir_journal_records_total", "Records handed to the journal.", "",
+                       [this] { return static_cast<std::int64_t>(credit_->Counters().records); });
+  metrics_->AddCounter("weir_journal_commits_total", "Transactions of the journal.", "",
+                       [this] { return static_cast<std::int64_t>(credit_->Counters().commits); });
+  metrics_->AddCounter("weir_journal_failures_total", "Appends that found no space.", "",
+                       [this] { return static_cast<std::int64_t>(credit_->Counters().failures); });
+  metrics_->AddCounter("weir_request_log_dropped_total",
+                       "Rows the request log lost to a full queue.", "",
+                       [this] { return static_cast<std::int64_t>(requests_->dropped()); });
+  metrics_->AddCounter("weir_log_lines_dropped_total", "Log lines lost to a full queue.", "",
+                       [this] { return log_->dropped(); });
+  metrics_->AddGauge("weir_open_reservations", "Requests that hold a reservation now.", "",
+                     [this] { return static_cast<std::int64_t>(credit_->Totals().requests_open); });
+  metrics_->AddGauge("weir_keys", "API keys, revoked ones included.", "",
+                     [this] { return static_cast<std::int64_t>(keys_->table()->size()); });
+}
+
+Server::~Server() {
+  if (admin_loop_) {
+    admin_loop_->Stop();
+    if (admin_thread_.joinable()) admin_thread_.join();
+  }
+  for (auto& worker : workers_) worker->StopAndJoin();
+  workers_.clear();
+}
+
+Result<std::uint16_t> Server::StartAdmin(net::HttpHandler& handler) {
+  admin_loop_ = std::make_unique<net::Loop>();
+  admin_http_ = std::make_unique<net::HttpServer>(*admin_loop_, handler, config()->caller_limits);
+  const config::Listen listen = config()->admin;
+  auto port = admin_http_->Listen(listen.host, listen.port);
+  if (!port) return port;
+  admin_port_ = *port;
+  admin_thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "weir-admin");
+    admin_loop_->Run();
+  });
+  return port;
+}
+
+std::shared_ptr<const config::Config> Server::config() const {
+  const std::lock_guard lock(config_mutex_);
+  return config_;
+}
+
+void Server::Publish() {
+  const auto snapshot = std::make_shared<const gateway::Snapshot>(
+      gateway::Snapshot{config(), keys_->table(), pepper_});
+  for (auto& worker : workers_) worker->Publish(snapshot);
+  for (auto& worker : workers_) worker->Sync();
+}
+
+void Server::PublishKeys() { Publish(); }
+
+std::string Server::Reload(config::Config next) {
+  const auto before = config();
+  config::CarryPriceVersions(*before, next);
+  const std::string changes = config::DescribeChanges(config::DiffConfigs(*before, next));
+  next = config::WithoutRestartChanges(*before, std::move(next));
+  if (auto ensured = EnsureKeys(next); !ensured) return "refused: " + ensured.error().detail;
+  {
+    const std::lock_guard lock(config_mutex_);
+    config_ = std::make_shared<const config::Config>(std::move(next));
+  }
+  Publish();
+  return changes;
+}
+
+std::int64_t Server::connections() const {
+  std::int64_t open = 0;
+  for (const auto& worker : workers_) open += worker->open_connections();
+  return open;
+}
+
+void Server::BlockSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+void Server::WaitForSignal(const std::function<void()>& reload) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  while (true) {
+    int signal = 0;
+    if (sigwait(&set, &signal) != 0) continue;
+    if (signal == SIGHUP) {
+      reload();
+      continue;
+    }
+    Drain();
+    return;
+  }
+}
+
+void Server::Drain() {
+  const Duration deadline = config()->caller_limits.drain_deadline;
+  log_->Write(telemetry::Level::kInfo, "draining",
+              {{"connections", connections()}, {"deadline_s", deadline.ns / 1'000'000'000}});
+  draining_.store(true);
+  for (auto& worker : workers_) worker->Drain();
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  const timespec step{0, 20'000'000};
+  Instant until = WallNow() + deadline;
+  while (connections() > 0 && WallNow() < until) {
+    if (sigtimedwait(&set, nullptr, &step) > 0) break;  // asked again: cut now
+  }
+  if (connections() > 0) {
+    log_->Write(telemetry::Level::kWarning, "drain deadline passed, cutting",
+                {{"connections", connections()}});
+    for (auto& worker : workers_) worker->Interrupt();
+    until = WallNow() + kCutDeadline;
+    while (connections() > 0 && WallNow() < until) SleepFor(Milliseconds(20));
+  }
+  log_->Write(telemetry::Level::kInfo, "drained", {{"connections", connections()}});
+}
+
+}  // namespace weir::server

@@ -1,0 +1,117 @@
+// The whole gateway as a value: stores opened, credit recovered, workers listening. The command
+// line makes one, mounts the admin API on it, and waits for a signal.
+//
+// Start order, each step failing with one sentence: data directory, pepper, keys, journal (replay,
+// resolve what was open), request log, listeners. Nothing is listened on before the ledger is right.
+// Stop order: not ready, listeners closed, exchanges finish (drain deadline), the rest is cut with
+// its settlement, journal written.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/secret.h"
+#include "config/config.h"
+#include "gateway/exchange.h"
+#include "net/http_server.h"
+#include "server/credit_host.h"
+#include "server/session.h"
+#include "server/worker.h"
+#include "store/key_store.h"
+#include "store/request_log.h"
+#include "telemetry/log.h"
+#include "telemetry/metrics.h"
+
+namespace weir::server {
+
+struct ServerOptions {
+  config::Config config;
+  std::optional<Secret> pepper;  // from the environment; none: the data directory's
+  int log_fd = 2;
+  std::string version;
+  decltype(SessionShared::page) page;  // see SessionShared
+};
+
+// A key that was made now, because the configuration names it: the only time its secret is known.
+struct FirstSecret {
+  std::string name;
+  Secret secret;
+};
+
+class Server {
+ public:
+  static Result<std::unique_ptr<Server>> Start(ServerOptions options);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  std::uint16_t port() const { return port_; }
+  std::uint16_t admin_port() const { return admin_port_; }
+  const std::vector<FirstSecret>& first_secrets() const { return first_secrets_; }
+
+  // Serves `handler` on the admin listener, on a thread of its own where it may wait for a disk.
+  // At most once.
+  Result<std::uint16_t> StartAdmin(net::HttpHandler& handler);
+
+  // Takes over what can change without a restart; exchanges under way keep what they started with.
+  // Returns in words what changed.
+  std::string Reload(config::Config config);
+  // Makes workers see the keys as they are stored now; returns when all of them do.
+  void PublishKeys();
+
+  // Blocks until SIGTERM or SIGINT, then drains; SIGHUP calls `reload`. A second SIGTERM cuts the
+  // drain short. REQUIRES BlockSignals() before any thread was started.
+  void WaitForSignal(const std::function<void()>& reload);
+  static void BlockSignals();
+
+  std::shared_ptr<const config::Config> config() const;
+  store::KeyStore& keys() { return *keys_; }
+  const identity::Pepper& pepper() const { return *pepper_; }
+  store::RequestLog& requests() { return *requests_; }
+  CreditHost& credit() { return *credit_; }
+  telemetry::Metrics& metrics() { return *metrics_; }
+  telemetry::Log& log() { return *log_; }
+  bool draining() const { return draining_.load(); }
+  Instant started_at() const { return started_at_; }
+  std::int64_t connections() const;
+  std::int64_t workers() const { return static_cast<std::int64_t>(workers_.size()); }
+
+ private:
+  Server() = default;
+  Result<void> OpenStores(const ServerOptions& options);
+  Result<void> EnsureKeys(const config::Config& config);
+  Result<void> StartWorkers(const ServerOptions& options);
+  void RegisterGauges();
+  void Publish();
+  void Drain();
+
+  Instant started_at_;
+  std::uint16_t port_ = 0;
+  std::uint16_t admin_port_ = 0;
+  std::atomic<bool> draining_{false};
+  std::vector<FirstSecret> first_secrets_;
+
+  mutable std::mutex config_mutex_;
+  std::shared_ptr<const config::Config> config_;
+  std::shared_ptr<const identity::Pepper> pepper_;
+
+  std::unique_ptr<telemetry::Log> log_;
+  std::unique_ptr<telemetry::Metrics> metrics_;
+  std::unique_ptr<store::KeyStore> keys_;
+  std::unique_ptr<store::RequestLog> requests_;
+  std::unique_ptr<CreditHost> credit_;
+  std::unique_ptr<SessionShared> shared_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+
+  std::unique_ptr<net::Loop> admin_loop_;
+  std::unique_ptr<net::HttpServer> admin_http_;
+  std::thread admin_thread_;
+};
+
+}  // namespace weir::server

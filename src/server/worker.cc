@@ -1,0 +1,83 @@
+#include "server/worker.h"
+
+#include <pthread.h>
+
+#include <future>
+#include <utility>
+
+namespace weir::server {
+namespace {
+
+constexpr Duration kIdleUpstreamLifetime = Seconds(60);
+
+}  // namespace
+
+Task<Result<std::unique_ptr<gateway::UpstreamReply>>> Worker::AnyUpstreams::Send(
+    gateway::UpstreamRequest request, gateway::Interrupt& interrupt) {
+  if (request.upstream->kind == config::UpstreamKind::kSandbox) {
+    return sandbox.Send(std::move(request), interrupt);
+  }
+  return pool.Send(std::move(request), interrupt);
+}
+
+void Worker::Mailbox::NotifyDurable() {
+  worker_.loop_.Post([this] { worker_.credit_.Resume(); });
+}
+
+Worker::Worker(std::int32_t index, const SessionShared& shared, CreditHost& credit,
+               std::shared_ptr<const gateway::Snapshot> snapshot)
+    : upstreams_(loop_),
+      mailbox_(*this),
+      credit_(credit, mailbox_),
+      session_(index, shared, loop_, upstreams_, credit_, snapshot),
+      http_(loop_, session_, snapshot->config->caller_limits) {}
+
+Worker::~Worker() { StopAndJoin(); }
+
+Result<std::uint16_t> Worker::Listen(const config::Listen& listen) {
+  return http_.Listen(listen.host, listen.port);
+}
+
+void Worker::Run() {
+  Spawn(KeepHouse());
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "weir-worker");
+    loop_.Run();
+  });
+}
+
+Task<void> Worker::KeepHouse() {
+  while (true) {
+    co_await loop_.Sleep(Seconds(10));
+    upstreams_.pool.CloseIdle(kIdleUpstreamLifetime);
+  }
+}
+
+void Worker::Publish(std::shared_ptr<const gateway::Snapshot> snapshot) {
+  loop_.Post([this, next = std::move(snapshot)] {
+    http_.set_limits(next->config->caller_limits);
+    session_.set_snapshot(next);
+  });
+}
+
+void Worker::Drain() {
+  loop_.Post([this] { http_.Drain(); });
+}
+
+void Worker::Interrupt() {
+  loop_.Post([this] { http_.InterruptAll(); });
+}
+
+void Worker::Sync() {
+  std::promise<void> done;
+  loop_.Post([&done] { done.set_value(); });
+  done.get_future().wait();
+}
+
+void Worker::StopAndJoin() {
+  if (!thread_.joinable()) return;
+  loop_.Stop();
+  thread_.join();
+}
+
+}  // namespace weir::server
