@@ -80,7 +80,7 @@ for (const name of ['responses', 'chat', 'compatible']) {
 
     test('a 503 is retried', async (t) => {
       if (!gateway.mock) return t.skip('no mock to steer');
-      await gateway.mock.fault({ kind: 'status', status: 503, times: 1 });
+      await gateway.mock.fault({ status: 503 });
       const { text } = await generateText({ model: model(), prompt: 'Reply with only: again' });
       assert.equal(text, 'again');
     });

@@ -70,16 +70,18 @@ class Mock {
     this.url = url.replace(/\/+$/, '').replace(/\/v1$/, '');
   }
 
-  async fault(fault) {
-    await this.#call('POST', '/control/faults', fault);
+  // The next `times` requests meet `fault`.
+  async fault(fault, times = 1) {
+    await this.#call('POST', '/_control', { fault, times });
   }
 
   async clear() {
-    await this.#call('DELETE', '/control/faults');
+    await this.#call('DELETE', '/_control');
   }
 
+  // {requests, open_streams, aborted, ...}
   async stats() {
-    return (await this.#call('GET', '/control/stats')).json();
+    return (await this.#call('GET', '/_stats')).json();
   }
 
   async #call(method, target, body) {

@@ -289,7 +289,7 @@ describe('retries of the library, driven by what the upstream does', { skip: noM
   const hello = { model: MODEL, input: 'Reply with only: ok' };
 
   test('429 with retry-after is waited for and then served', async () => {
-    await gateway.mock.fault({ kind: 'status', status: 429, retry_after: 1, times: 1 });
+    await gateway.mock.fault({ status: 429, retry_after: '1' });
     const { result, calls, ms } = await observed(() => client.responses.create(hello));
     assert.equal(result.output_text, 'ok');
     assert.equal(calls, 2);
@@ -297,7 +297,7 @@ describe('retries of the library, driven by what the upstream does', { skip: noM
   });
 
   test('429 that stays is a RateLimitError with retry-after', async () => {
-    await gateway.mock.fault({ kind: 'status', status: 429, retry_after: 1, times: 100 });
+    await gateway.mock.fault({ status: 429, retry_after: '1' }, 100);
     await assert.rejects(client.responses.create(hello, { maxRetries: 0 }), (error) => {
       assert.ok(error instanceof OpenAI.RateLimitError);
       const seconds = Number(error.headers.get('retry-after'));
@@ -307,7 +307,7 @@ describe('retries of the library, driven by what the upstream does', { skip: noM
   });
 
   test('usage_limit_reached keeps its shape and its reset', async () => {
-    await gateway.mock.fault({ kind: 'usage_limit_reached', resets_in_seconds: 3600, times: 100 });
+    await gateway.mock.fault({ status: 429, body: 'usage_limit_reached', resets_in_seconds: 3600 }, 100);
     await assert.rejects(client.responses.create(hello, { maxRetries: 0 }), (error) => {
       assert.equal(error.status, 429);
       assert.equal(error.error.type, 'usage_limit_reached');
@@ -318,25 +318,25 @@ describe('retries of the library, driven by what the upstream does', { skip: noM
   });
 
   test('503 is retried by the library and then served', async () => {
-    await gateway.mock.fault({ kind: 'status', status: 503, times: 1 });
+    await gateway.mock.fault({ status: 503 });
     const { result } = await observed(() => client.responses.create(hello));
     assert.equal(result.output_text, 'ok');
   });
 
   test('500 that stays is an InternalServerError', async () => {
-    await gateway.mock.fault({ kind: 'status', status: 500, times: 100 });
+    await gateway.mock.fault({ status: 500 }, 100);
     await assert.rejects(client.responses.create(hello, { maxRetries: 0 }), OpenAI.InternalServerError);
   });
 
   test('400 of the upstream reaches the caller once, as it is', async () => {
-    await gateway.mock.fault({ kind: 'status', status: 400, times: 100 });
+    await gateway.mock.fault({ status: 400 }, 100);
     const { calls } = await observed(() => assert.rejects(client.responses.create(hello), OpenAI.BadRequestError));
     assert.equal(calls, 1);
   });
 
   for (const stream of ['responses', 'chat']) {
     test(`a cut mid-stream is an error, never a short success (${stream})`, async () => {
-      await gateway.mock.fault({ kind: 'reset', after_events: 4, times: 1 });
+      await gateway.mock.fault({ reset_at_byte: 3000 });
       const request = { model: MODEL, stream: true };
       const events =
         stream === 'responses'

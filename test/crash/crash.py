@@ -1,0 +1,338 @@
+#!/usr/bin/env python3
+"""kill -9 of the real process under load, again and again, then three logs must tell the same story.
+
+    ./dev crash --cycles N [--streams 50] [--seed S]
+
+Three witnesses that do not know each other: the callers write down what they saw, the upstream what it sent,
+the gateway what it booked. The auditor joins them and counts
+
+  lost         a caller saw the end of a reply, and there is not exactly one settlement with the usage the
+               upstream sent
+  double       a request is resolved more than once, or charged more than the price of what was sent
+  unrecovered  for a reply that was cut: price of what the upstream sent minus what was charged. Not below
+               zero, and not above one checkpoint interval for each stream
+
+Lost and double must be zero. A request left open after the last start is lost too: its hold would never
+come back. The callers, the upstream and the moments of the kills come from the seed.
+"""
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "harness"))
+sys.path.insert(0, HERE)
+import journal  # noqa: E402
+import weir  # noqa: E402
+
+EVENT_TEXT = "forty bytes of text are just ten tokens "
+TOKENS_PER_EVENT = 10
+EVENT_SECONDS = 0.02
+# The gateway notes what was delivered every 256 tokens or 500 ms, whichever comes first; the note is on
+# disk a group commit later, and what the upstream has sent may wait in a socket for a moment.
+CHECKPOINT_TOKENS = 256
+LAG_TOKENS = int(0.3 / EVENT_SECONDS) * TOKENS_PER_EVENT
+# Our own count of the input, which stands in when the upstream could not say: bytes of the body / 4, where
+# the body the upstream saw may be edited a little.
+INPUT_SLACK_TOKENS = 64
+
+CONFIG = """
+listen: 127.0.0.1:{port}
+admin:
+  listen: 127.0.0.1:{admin_port}
+workers: 2
+data_dir: {folder}/data
+limits:
+  drain_deadline: 5s
+upstreams:
+  - name: witness
+    base_url: http://127.0.0.1:{upstream}/v1
+    api_key: upstream-secret
+models:
+  - id: m1
+    routes: [witness]
+    price: {{input: 1.25, cached_input: 0.125, output: 10}}
+keys:
+{keys}
+"""
+KEY = """  - name: caller{number}
+    secret: {secret}
+    limits: {{requests_per_minute: 1000000, budget: 1000}}
+"""
+
+
+def secret_of(number):
+    return f"wr_crash{number:03d}" + "0" * 40
+
+
+class Upstream:
+    """Answers with text of a known size and keeps, for each tag, what it has handed to the socket."""
+
+    def __init__(self):
+        self.sent = {}  # tag -> {"output": tokens, "input": tokens, "ended": bool}
+        self.repeated = []
+
+    async def start(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, backlog=1024)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def serve(self, reader, writer):
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(re.search(rb"(?i)content-length: *(\d+)", head).group(1))
+                body = await reader.readexactly(length)
+                if not await self.answer(json.loads(body), length, writer):
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def answer(self, body, length, writer):
+        tag, events = body["input"].split()[:2]
+        if tag in self.sent:
+            self.repeated.append(tag)
+        entry = self.sent[tag] = {"input": (length + 3) // 4, "output": 0, "ended": False}
+        events = int(events)
+        response = {"id": f"resp_{tag}", "object": "response", "model": "m1", "status": "in_progress", "output": [],
+                    "usage": None}
+
+        def usage():
+            total = entry["input"] + entry["output"]
+            return {"input_tokens": entry["input"], "input_tokens_details": {"cached_tokens": 0},
+                    "output_tokens": entry["output"], "output_tokens_details": {"reasoning_tokens": 0},
+                    "total_tokens": total}
+
+        if not body.get("stream"):
+            await asyncio.sleep(events * EVENT_SECONDS / 4)
+            entry["output"] = events * TOKENS_PER_EVENT
+            text = {"type": "output_text", "text": EVENT_TEXT * events, "annotations": []}
+            message = {"type": "message", "role": "assistant", "content": [text]}
+            reply = json.dumps({**response, "status": "completed", "output": [message], "usage": usage()}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(reply) +
+                         reply)
+            await writer.drain()
+            entry["ended"] = True
+            return True
+
+        def chunk(event):
+            text = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+            return b"%x\r\n%s\r\n" % (len(text), text)
+
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" +
+                     chunk({"type": "response.created", "sequence_number": 0, "response": response}))
+        delta = {"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0, "content_index": 0,
+                 "delta": EVENT_TEXT}
+        for number in range(events):
+            await asyncio.sleep(EVENT_SECONDS)
+            if writer.is_closing():
+                return False
+            writer.write(chunk({**delta, "sequence_number": number + 1}))
+            entry["output"] += TOKENS_PER_EVENT
+            await writer.drain()
+        writer.write(chunk({"type": "response.completed", "sequence_number": events + 1,
+                            "response": {**response, "status": "completed", "usage": usage()}}) + b"0\r\n\r\n")
+        await writer.drain()
+        entry["ended"] = True
+        return True
+
+
+class Callers:
+    """Streams that never stop asking; each has a key of its own and one request at a time."""
+
+    def __init__(self, port, count, seed):
+        self.port, self.count, self.seed = port, count, seed
+        self.log = []  # one entry a request that was sent
+        self.running = True
+
+    def run(self):
+        return [asyncio.create_task(self.caller(number)) for number in range(self.count)]
+
+    async def caller(self, number):
+        chance = random.Random(self.seed * 1000 + number)
+        sequence = 0
+        while self.running:
+            sequence += 1
+            entry = {"tag": f"c{number:03d}-{sequence:06d}", "caller": number, "request": None, "end": None,
+                     "from": time.time_ns(), "stream": chance.random() < 0.7, "events": chance.randint(1, 80),
+                     "hang_up": chance.random() < 0.08}
+            try:
+                await asyncio.wait_for(self.ask(entry), 30)
+            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, asyncio.TimeoutError):
+                await asyncio.sleep(0.02)
+            entry["to"] = time.time_ns()
+
+    async def ask(self, entry):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            body = json.dumps({"model": "m1", "input": f"{entry['tag']} {entry['events']}", "stream": entry["stream"],
+                               "max_output_tokens": 2000}).encode()
+            self.log.append(entry)
+            writer.write(b"POST /v1/responses HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer %s\r\n"
+                         b"Content-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" %
+                         (secret_of(entry["caller"]).encode(), len(body), body))
+            head = await reader.readuntil(b"\r\n\r\n")
+            entry["status"] = int(head[9:12])
+            found = re.search(rb"(?i)x-request-id: *req_(\w{26})", head)
+            entry["request"] = found.group(1).decode() if found else None
+            if entry["hang_up"]:
+                await asyncio.sleep(0.1)
+                return
+            data = await reader.read(-1)  # to the end of the connection
+            if entry["status"] == 200:
+                if entry["stream"]:
+                    whole = b"event: response.completed" in data and data.endswith(b"0\r\n\r\n")
+                else:
+                    length = re.search(rb"(?i)content-length: *(\d+)", head)
+                    whole = length is not None and len(data) == int(length.group(1))
+                entry["end"] = "whole" if whole else "cut"
+        finally:
+            writer.transport.abort()
+
+
+async def crash(options, folder):
+    upstream = Upstream()
+    await upstream.start()
+    port = weir.free_port()
+    keys = "".join(KEY.format(number=n, secret=secret_of(n)) for n in range(options.streams))
+    config = CONFIG.format(port=port, admin_port=weir.free_port(), folder=folder, upstream=upstream.port, keys=keys)
+    chance = random.Random(options.seed)
+    callers = Callers(port, options.streams, options.seed)
+    loop = asyncio.get_running_loop()
+    tasks, starts = [], []
+    for cycle in range(options.cycles):
+        began = time.monotonic()
+        server = await loop.run_in_executor(None, weir.Server, config, folder, port)
+        starts.append(time.monotonic() - began)
+        if not tasks:
+            tasks = callers.run()
+        await asyncio.sleep(chance.uniform(0.05, options.seconds))
+        if server.child.poll() is not None:
+            raise SystemExit(f"the gateway ended by itself in cycle {cycle}:\n{server.errors()}")
+        server.kill()
+        server.log.close()
+        if (cycle + 1) % 10 == 0:
+            print(f"{cycle + 1} cycles, {len(callers.log)} requests", flush=True)
+    # The last start recovers; the callers finish what they have, and the process ends as it should.
+    server = await loop.run_in_executor(None, weir.Server, config, folder, port)
+    await asyncio.sleep(0.5)
+    callers.running = False
+    await asyncio.gather(*tasks)
+    status = await loop.run_in_executor(None, server.stop)
+    upstream.server.close()
+    return upstream, callers.log, status, starts, server
+
+
+def audit(tally, upstream, callers, records):
+    intents, resolutions = {}, {}
+    for record in records:
+        if record.kind == journal.INTENT:
+            tally.check("one intent a request", record.request not in intents, record.request)
+            intents[record.request] = record
+        elif record.kind in (journal.SETTLE, journal.VOID):
+            resolutions.setdefault(record.request, []).append(record)
+
+    key_of_caller, by_key = {}, {}
+    for entry in callers:
+        if entry["request"] in intents:
+            key_of_caller[entry["caller"]] = intents[entry["request"]].key
+    for request, intent in intents.items():
+        by_key.setdefault(intent.key, []).append((intent.time, request))
+
+    for request in intents:
+        found = resolutions.get(request, [])
+        tally.check("lost: every hold is resolved", len(found) >= 1, request)
+        tally.check("double: once", len(found) <= 1, f"{request}: {found}")
+    for request in resolutions:
+        tally.check("no resolution without an intent", request in intents, request)
+
+    answered = {entry["request"] for entry in callers}
+    seen = {"whole": 0, "cut": 0, "unseen": 0, "voided": 0}
+    unrecovered_nano, unrecovered_tokens_max = 0, 0
+    for entry in callers:
+        tag, request = entry["tag"], entry["request"]
+        if request is None:
+            # The caller saw no head. It had one request at a time, so what its key booked meanwhile is it.
+            key = key_of_caller.get(entry["caller"])
+            near = [r for at, r in by_key.get(key, []) if entry["from"] - 5_000_000 <= at <= entry["to"]]
+            near = [r for r in near if r not in answered]
+            if len(near) != 1:
+                tally.check("a request without an answer is booked once at most", len(near) == 0, f"{tag}: {near}")
+                continue
+            request = near[0]
+            seen["unseen"] += 1
+        elif entry.get("status") != 200:
+            continue
+        sent = upstream.sent.get(tag)
+        record = resolutions.get(request, [None])[0]
+        if record is None:
+            tally.check("lost: booked", False, f"{tag} {request}: {entry}")
+            continue
+        if entry["end"] == "whole":
+            seen["whole"] += 1
+            same = (record.kind == journal.SETTLE and sent is not None and record.usage.input == sent["input"] and
+                    record.usage.output == sent["output"])
+            tally.check("lost: what a caller saw whole is settled as sent", same, f"{tag} {sent} {record}")
+            if same:
+                price = journal.price_nano_usd(record.price, record.usage)
+                booked = record.fields["charged"] + record.fields["overrun"]
+                tally.check("settled at its price", price == booked and record.fields["overrun"] == 0,
+                            f"{tag} {price} {record.fields}")
+            continue
+        seen["cut"] += 1
+        charged = record.fields["charged"] if record.kind == journal.SETTLE else 0
+        seen["voided"] += record.kind == journal.VOID
+        truth = journal.Usage(0, sent["input"] if sent else 0, 0, 0, sent["output"] if sent else 0, 0)
+        price = journal.price_nano_usd(record.price, truth)
+        slack = record.price.input * INPUT_SLACK_TOKENS // 1000
+        tally.check("double: a cut reply is charged at most what was sent", charged <= price + slack,
+                    f"{tag} charged {charged} of {price}: {sent} {record}")
+        if entry["stream"]:
+            missing = truth.output - (record.usage.output if record.kind == journal.SETTLE else 0)
+            unrecovered_tokens_max = max(unrecovered_tokens_max, missing)
+            unrecovered_nano += max(price - charged, 0)
+            tally.check("unrecovered: at most one checkpoint interval",
+                        missing <= CHECKPOINT_TOKENS + LAG_TOKENS, f"{tag} {missing} tokens: {sent} {record}")
+    tally.check("the load was real", seen["whole"] > 0 and seen["cut"] > 0, str(seen))
+    tally.check("no request was sent upstream twice", not upstream.repeated, str(upstream.repeated[:5]))
+    return {"seen_" + name: count for name, count in seen.items()} | {
+        "unrecovered_usd": unrecovered_nano / 1e9, "unrecovered_tokens_max": unrecovered_tokens_max}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cycles", type=int, default=10)
+    parser.add_argument("--streams", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=1.5, help="the longest time between a start and its kill")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    options = parser.parse_args()
+    folder = tempfile.mkdtemp(prefix="weir-crash-")
+    tally = weir.Tally()
+    started = time.monotonic()
+    print(f"seed {options.seed}", flush=True)
+    upstream, callers, status, starts, server = asyncio.run(crash(options, folder))
+    tally.check("the last process ends cleanly", status == 0, f"{status}\n{server.errors()}")
+    records = journal.read(os.path.join(folder, "data"))
+    story = audit(tally, upstream, callers, records)
+    kinds = [sum(record.kind == kind for record in records) for kind in range(1, 6)]
+    print(f"{options.cycles} cycles in {time.monotonic() - started:.0f} s, slowest start {max(starts):.2f} s; "
+          f"{len(callers)} requests, {len(upstream.sent)} reached the upstream; journal: {kinds[0]} intents, "
+          f"{kinds[1]} checkpoints, {kinds[2]} settled, {kinds[3]} voided")
+    print(" ".join(f"{name}={value}" for name, value in story.items()))
+    if tally.failed:
+        print(f"kept: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return tally.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+"""What whoever runs the gateway relies on: health, metrics, logs without secrets, signals, the command line.
+
+Each check talks to the real program. promtool judges the metrics where it is installed.
+"""
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
+import weir  # noqa: E402
+
+PROMPT = "canary-prompt-7d1f"  # must never be logged
+UPSTREAM_SECRET = "canary-upstream-secret-51ac"
+KEY = "wr_" + "operate0" * 5
+
+CONFIG = """
+listen: 127.0.0.1:{port}
+admin:
+  listen: 127.0.0.1:{admin_port}
+workers: 2
+data_dir: {folder}/data
+limits:
+  drain_deadline: {drain}
+key_defaults:
+  requests_per_minute: {rate}
+upstreams:
+  - name: here
+    kind: sandbox
+    api_key: {upstream_secret}
+models:
+  - id: m1
+    routes: [here]
+    price: {{input: 1, output: 2}}
+keys:
+  - name: caller
+    secret: {key}
+"""
+
+
+class Gateway:
+    """One configured gateway whose folder stays while it is stopped and started again."""
+
+    def __init__(self, **values):
+        self.folder = tempfile.mkdtemp(prefix="weir-operate-")
+        self.port, self.admin_port = weir.free_port(), weir.free_port()
+        self.values = {"drain": "30s", "rate": 1000000, **values}
+        self.server = None
+
+    def config(self, **values):
+        return CONFIG.format(port=self.port, admin_port=self.admin_port, folder=self.folder, key=KEY,
+                             upstream_secret=UPSTREAM_SECRET, **{**self.values, **values})
+
+    def start(self):
+        self.server = weir.Server(self.config(), self.folder, self.port)
+        return self
+
+    def stop(self):
+        status = self.server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return status
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin_url(self):
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    def ask(self, text="Reply with only: ok", **more):
+        return weir.fetch(f"{self.url}/v1/responses", "POST", {"model": "m1", "input": text, **more},
+                          {"authorization": f"Bearer {KEY}"})
+
+    def command(self, *words, **options):
+        return subprocess.run([weir.binary(), *words, "--data-dir", f"{self.folder}/data"], capture_output=True,
+                              text=True, timeout=60, check=False, **options)
+
+
+def health(tally, gateway):
+    for url in (gateway.url, gateway.admin_url):
+        for path in ("/livez", "/readyz"):
+            status, _, _ = weir.fetch(url + path)
+            tally.check(f"{path} is 200", status == 200, f"{url} {status}")
+    for path, word in (("/llms.txt", b"/responses"), ("/llms-full.txt", b"/responses"), ("/openapi.yaml", b"openapi:")):
+        status, _, body = weir.fetch(gateway.url + path)
+        tally.check(f"{path} describes the gateway", status == 200 and word in body, f"{status} {body[:200]}")
+
+
+def exchanges(tally, gateway):
+    status, headers, body = gateway.ask(f"ECHO:{PROMPT}")
+    tally.check("a request is served", status == 200 and PROMPT.encode() in body, f"{status} {body[:200]}")
+    request_id = headers.get("x-request-id", "")
+    tally.check("it has an id", re.fullmatch(r"req_\w{26}", request_id) is not None, request_id)
+    status, _, _ = weir.fetch(f"{gateway.url}/v1/models", headers={"authorization": "Bearer wr_wrong-canary-key"})
+    tally.check("a wrong key is refused", status == 401, str(status))
+    return request_id
+
+
+def metrics(tally, gateway):
+    status, headers, body = weir.fetch(f"{gateway.admin_url}/metrics")
+    tally.check("/metrics is there", status == 200 and headers["content-type"].startswith("text/plain"), str(status))
+    tally.check("/metrics is not public", weir.fetch(f"{gateway.url}/metrics")[0] == 404)
+    text = body.decode()
+    for secret in (KEY, PROMPT, UPSTREAM_SECRET):
+        tally.check("/metrics holds no secret", secret not in text, secret)
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        print("skipped: promtool is not installed")
+        return
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    tally.check("promtool accepts the metrics", done.returncode == 0, done.stdout + done.stderr)
+
+
+def logs(tally, gateway, request_id):
+    deadline = time.monotonic() + 5
+    while request_id not in gateway.server.errors() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    text = gateway.server.errors()
+    lines = []
+    for line in filter(None, text.split("\n")):
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            tally.check("every line of the log is JSON", False, line)
+    line = next((line for line in lines if request_id in line.values()), {})
+    tally.check("the exchange is in the log", bool(line), text[-1000:])
+    for word in ("m1", "here"):
+        tally.check(f"its line names {word}", word in json.dumps(line), str(line))
+    for secret in (KEY, PROMPT, UPSTREAM_SECRET, "wr_wrong-canary-key"):
+        tally.check("the log holds no secret and no prompt", secret not in text, secret)
+
+
+def data_at_rest(tally, gateway):
+    # Read as bytes: whatever the format, a key or a prompt must not be in it.
+    for name in os.listdir(f"{gateway.folder}/data"):
+        path = f"{gateway.folder}/data/{name}"
+        if not os.path.isfile(path):
+            continue
+        with open(path, "rb") as file:
+            content = file.read()
+        for secret in (KEY, PROMPT):
+            tally.check("no key and no prompt at rest", secret.encode() not in content, f"{secret} in {name}")
+    mode = os.stat(f"{gateway.folder}/data/admin-token").st_mode & 0o777
+    tally.check("the admin token is readable by its owner only", mode == 0o600, oct(mode))
+
+
+def command_line(tally, gateway):
+    done = gateway.command("keys", "create", "--name", "made", "--json")
+    made = json.loads(done.stdout) if done.returncode == 0 else {}
+    secret = made.get("secret") or made.get("key", {}).get("secret", "")
+    tally.check("keys create prints a secret", bool(secret), done.stdout + done.stderr)
+    use = {"authorization": f"Bearer {secret}"}
+    status, _, _ = weir.fetch(f"{gateway.url}/v1/models", headers=use)
+    tally.check("and it works at once", status == 200, str(status))
+    done = gateway.command("keys", "list", "--json")
+    tally.check("keys list names it and hides it", done.returncode == 0 and "made" in done.stdout and
+                secret not in done.stdout, done.stdout + done.stderr)
+    key_id = made.get("id") or made.get("key", {}).get("id", "")
+    done = gateway.command("keys", "revoke", key_id)
+    tally.check("keys revoke", done.returncode == 0, done.stdout + done.stderr)
+    status, _, body = weir.fetch(f"{gateway.url}/v1/models", headers=use)
+    tally.check("a revoked key is refused at once, without a hint", status == 401 and b"evoked" not in body,
+                f"{status} {body}")
+    done = subprocess.run([weir.binary(), "version", "--json"], capture_output=True, text=True, check=False)
+    tally.check("version --json", done.returncode == 0 and "version" in json.loads(done.stdout), done.stdout)
+    done = subprocess.run([weir.binary(), "no-such-command"], capture_output=True, text=True, check=False)
+    tally.check("a wrong command line is status 2", done.returncode == 2, str(done.returncode))
+
+
+def validate(tally, gateway):
+    path = f"{gateway.folder}/broken.yaml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(gateway.config() + "wrokers: 3\n")
+    done = subprocess.run([weir.binary(), "validate", path], capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    tally.check("an unknown option is refused with its line and the fix",
+                done.returncode != 0 and "wrokers" in said and re.search(r"broken\.yaml:\d+", said) is not None and
+                "workers" in said.replace("wrokers", ""), said)
+    tally.check("validate shows no secret", KEY not in said and UPSTREAM_SECRET not in said, said)
+    done = subprocess.run([weir.binary(), "serve", "--config", path], capture_output=True, text=True, timeout=20,
+                          check=False)
+    tally.check("serve refuses it too", done.returncode != 0 and "wrokers" in done.stderr, done.stderr)
+    other = tempfile.mkdtemp(prefix="weir-operate-")
+    with open(f"{other}/weir.yaml", "w", encoding="utf-8") as file:
+        file.write(gateway.config())
+    done = subprocess.run([weir.binary(), "serve", "--config", f"{other}/weir.yaml"], capture_output=True, text=True,
+                          timeout=20, check=False)
+    tally.check("a second process on the same data is refused in one sentence",
+                done.returncode == 1 and done.stderr.count("\n") <= 2 and done.stderr.strip(), done.stderr)
+    shutil.rmtree(other)
+
+
+def reload(tally, gateway):
+    def keep_asking():
+        statuses, end = set(), time.monotonic() + 1.5
+        while time.monotonic() < end:
+            statuses.add(gateway.ask()[0])
+        return statuses
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(keep_asking) for _ in range(4)]
+        path = f"{gateway.folder}/weir.yaml"
+        for number in range(10):
+            text = gateway.config(rate=1000000 + number)
+            if number % 3 == 2:
+                text += "broken: [\n"
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            gateway.server.child.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+        statuses = set().union(*(one.result() for one in asking))
+    tally.check("reloads, good and broken, drop no request", statuses == {200}, str(statuses))
+    tally.check("and the process goes on", gateway.server.child.poll() is None)
+
+
+def drain(tally):
+    gateway = Gateway(drain="20s").start()
+    with socket.create_connection(("127.0.0.1", gateway.port), 20) as peer:
+        body = b'{"model":"m1","input":"Count from 1 to 8 slowly","stream":true}'
+        peer.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer " + KEY.encode() +
+                     b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        data = peer.recv(1 << 16)
+        gateway.server.child.send_signal(signal.SIGTERM)
+        while part := peer.recv(1 << 16):
+            data += part
+    tally.check("a stream that is open at SIGTERM finishes", b"event: response.completed" in data and
+                data.endswith(b"0\r\n\r\n"), data[-300:])
+    status = gateway.server.stop()
+    tally.check("then the process ends with status 0", status == 0, str(status))
+    started = time.monotonic()
+    gateway.server = weir.Server(gateway.config(), gateway.folder, gateway.port)
+    tally.check("a second start is quick", time.monotonic() - started < 5)
+    tally.check("and knows its key", gateway.ask()[0] == 200)
+    gateway.stop()
+
+
+def hard_stop(tally):
+    gateway = Gateway(drain="300ms").start()
+    with socket.create_connection(("127.0.0.1", gateway.port), 20) as peer:
+        body = b'{"model":"m1","input":"Count from 1 to 1000 slowly","stream":true}'
+        peer.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer " + KEY.encode() +
+                     b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        data = peer.recv(1 << 16)
+        started = time.monotonic()
+        gateway.server.child.send_signal(signal.SIGTERM)
+        while part := peer.recv(1 << 16):
+            data += part
+    tally.check("a stream longer than the drain is cut, and never looks whole",
+                b"response.completed" not in data and b"data: " in data, data[-300:])
+    status = gateway.server.stop()
+    tally.check("within the drain's bound", status == 0 and time.monotonic() - started < 10, str(status))
+    gateway.stop()
+
+
+def rate_limit(tally):
+    gateway = Gateway(rate=100).start()
+    replies = [gateway.ask() for _ in range(140)]
+    statuses = [status for status, _, _ in replies]
+    refused = [headers for status, headers, _ in replies if status == 429]
+    tally.check("100 requests a minute are served and not many more", 100 <= statuses.count(200) <= 110,
+                f"{statuses.count(200)} of {len(statuses)}")
+    tally.check("the rest is 429 with retry-after", refused and all(
+        re.fullmatch(r"[1-9]\d?", headers.get("retry-after", "")) for headers in refused),
+        str([headers.get("retry-after") for headers in refused][:5]))
+    tally.check("with the limits in the headers", replies[0][1].get("x-ratelimit-limit-requests") == "100",
+                str(dict(replies[0][1])))
+    gateway.stop()
+
+
+def main():
+    tally = weir.Tally()
+    gateway = Gateway().start()
+    try:
+        health(tally, gateway)
+        request_id = exchanges(tally, gateway)
+        metrics(tally, gateway)
+        logs(tally, gateway, request_id)
+        data_at_rest(tally, gateway)
+        command_line(tally, gateway)
+        validate(tally, gateway)
+        reload(tally, gateway)
+    finally:
+        status = gateway.stop()
+    tally.check("SIGTERM ends it with status 0", status == 0, str(status))
+    drain(tally)
+    hard_stop(tally)
+    rate_limit(tally)
+    return tally.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
