@@ -163,8 +163,8 @@ void AppendExchangeLine(const ExchangeRecord& record, std::string& out) {
 
   const Duration overhead = record.total - record.upstream_time;
   AppendHead(record.started_at + record.total, LevelOf(record), "exchange", out);
-  text("request_id", record.request.empty() ? "" : ToString(record.request));
-  text("key_id", record.key.empty() ? "" : ToString(record.key));
+  text("request_id", record.request.empty() ? "" : "req_" + ToString(record.request));
+  text("key_id", record.key.empty() ? "" : "key_" + ToString(record.key));
   text("operation", record.operation);
   text("model", record.model);
   text("model_served", record.model_served);

@@ -83,8 +83,8 @@ TEST(Log, AnExchangeLine_IsThisText) {
   AppendExchangeLine(record, line);
   EXPECT_EQ(
       line,
-      R"({"ts":"2025-12-31T23:59:59.000000Z","level":"info","msg":"exchange","request_id":")" +
-          ToString(record.request) + R"(","key_id":")" + ToString(record.key) +
+      R"({"ts":"2025-12-31T23:59:59.000000Z","level":"info","msg":"exchange","request_id":"req_)" +
+          ToString(record.request) + R"(","key_id":"key_)" + ToString(record.key) +
           R"(","operation":"responses","model":"gpt-5.5","model_served":"gpt-5.5-2026",)"
           R"("upstream":"main","attempts":2,"status":200,"ending":"served",)"
           R"("refusal":null,"stream":true,"sandbox":false,"input_tokens":100,)"
