@@ -41,6 +41,8 @@ enum class JsonField : std::uint8_t {
   kErrorCode,
   kErrorMessage,
   kErrorParam,
+  kErrorReason,      // error.details.reason or .quotaId: what Gemini says more
+  kErrorRetryDelay,  // error.details.retryDelay, "27s"
   kEndOfFields,
   // What only leaves a mark or is counted.
   kNone = kEndOfFields,
@@ -84,6 +86,8 @@ struct JsonPathTable;
 // The paths of a dialect's event data, or of its JSON replies.
 const JsonPathTable& EventPaths(Dialect dialect);
 const JsonPathTable& ReplyPaths(Dialect dialect);
+// The paths of an error body, whichever vendor's.
+const JsonPathTable& ErrorPaths();
 
 class JsonPathReader {
  public:
@@ -122,17 +126,26 @@ class JsonPathReader {
   };
   static constexpr std::size_t kFrames = 16;
 
+  const char* ReadToken(const char* at, const char* end);
   const char* ReadString(const char* at, const char* end);
+  const char* ReadScalar(const char* at, const char* end);
+  const char* SkipContainer(const char* at, const char* end);
+  StringUse UseOfString() const;
   void BeginString(StringUse use);
-  void EndString(std::size_t position);
   void EndName(std::string_view name);
-  void EndScalar(std::size_t position);
-  void OpenContainer(char bracket, std::size_t position);
-  void CloseContainer(char bracket, std::size_t position);
-  void EndValue(std::uint8_t node, std::size_t position);
-  const char* SkipContainer(const char* at, const char* begin, const char* end);
+  void EndString(const char* behind);
+  void EndScalar(const char* behind);
+  void OpenContainer(const char* bracket);
+  void CloseContainer(const char* bracket);
+  void EndValue(const char* behind);
   void Emit(std::uint32_t code_point);
+  void EmitWhole(std::uint32_t code_point);
   void EmitRun(const char* from, const char* to);
+  void FlushSurrogate();
+  // Where in the document a byte of the current piece is.
+  std::size_t Position(const char* at) const {
+    return base_ + static_cast<std::size_t>(at - piece_);
+  }
   std::string& TextSlot(JsonField field) {
     return texts_[static_cast<std::size_t>(field) - kJsonCounts];
   }
@@ -142,10 +155,11 @@ class JsonPathReader {
   std::array<std::string, kJsonTexts - kJsonCounts> texts_;
   std::array<Frame, kFrames> frames_{};
   std::size_t depth_ = 0;
-  std::size_t skip_depth_ = 0;  // containers open inside a skipped one, itself included
-  std::size_t base_ = 0;        // position of the current piece in the document
-  std::size_t name_at_ = 0;     // position of the current member's name
-  std::size_t raw_at_ = 0;      // position of the skipped container
+  std::size_t skip_depth_ = 0;   // containers open inside a skipped one, itself included
+  const char* piece_ = nullptr;  // what was given to Append, during Append
+  std::size_t base_ = 0;         // position of the current piece in the document
+  std::size_t name_at_ = 0;      // position of the current member's name
+  std::size_t raw_at_ = 0;       // position of the skipped container
   State state_ = State::kValue;
   std::uint8_t node_ = 0;  // where the value that comes next stands
   StringUse use_ = StringUse::kIgnore;

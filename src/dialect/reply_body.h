@@ -27,13 +27,13 @@ ErrorShape ShapeOfPath(std::string_view path);
 
 // What a refusal may say besides the standard text. Empty members are left out.
 struct RefusalDetail {
-  std::string_view message;  // instead of the standard message
-  std::string_view param;    // the member at fault
-  std::string_view hint;     // what to do about it, one sentence
-  std::string_view docs_url;
-  std::string_view request_id;
-  std::string_view policy;            // the name of the rule that refused
-  std::optional<Duration> resets_in;  // usage_limit_reached: rounded up to seconds
+  std::string_view message = {};  // instead of the standard message
+  std::string_view param = {};    // the member at fault
+  std::string_view hint = {};     // what to do about it, one sentence
+  std::string_view docs_url = {};
+  std::string_view request_id = {};
+  std::string_view policy = {};            // the name of the rule that refused
+  std::optional<Duration> resets_in = {};  // usage_limit_reached: rounded up to seconds
 };
 
 // A whole JSON body. Three OpenAI bodies are exactly what QuotaFlow's page shows and take no
@@ -47,8 +47,8 @@ std::string StreamErrorEvent(Dialect dialect, Refusal refusal, std::string_view 
                              std::int64_t sequence_number = 0);
 
 // What x-should-retry says, which the OpenAI and Anthropic SDKs obey before anything else: false
-// for money (402) and for what will be refused again (400, 401, 403, 404, ...), nothing where the
-// SDK's own rule for 429 and 5xx is right.
+// for money (402), for what will be refused again (400, 401, 403, 404, ...) and for a used-up
+// usage window; nothing where the SDK's own rule for 408, 429 and 5xx is right.
 std::optional<bool> ShouldRetry(Refusal refusal);
 
 // Gemini's status word for an HTTP status ("RESOURCE_EXHAUSTED"), and Anthropic's error type.

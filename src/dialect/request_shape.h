@@ -76,14 +76,15 @@ struct RequestShape {
 
   std::size_t after_open = 0;  // just behind the body's '{': where a member can be inserted
   bool empty_object = false;   // then an inserted member needs no comma
-  // Gemini: just behind the '{' of generationConfig, 0 when there is none.
+  // Gemini: generationConfig (an object or null), and just behind its '{'.
+  Span generation_config_value;
   std::size_t generation_config_open = 0;
   bool generation_config_empty = false;
 };
 
 // Why a body is refused.
 struct ShapeError {
-  Refusal refusal = Refusal::kInvalidJson;  // or kInvalidRequest
+  Refusal refusal = Refusal::kInvalidJson;  // or kInvalidRequest; kInternal without memory
   std::string message;                      // for the caller; never repeats bytes of the body
   std::string param;                        // the member at fault, or empty
 };

@@ -89,20 +89,21 @@ class StreamMeter {
   std::int64_t events_after_end() const { return events_after_end_; }
 
  private:
-  struct Seen;
   EventVerdict OnResponsesEvent(const SseEvent& event);
   EventVerdict OnChatEvent(const SseEvent& event);
   EventVerdict OnAnthropicEvent(const SseEvent& event);
   EventVerdict OnGeminiEvent(const SseEvent& event);
   bool ReadData(std::string_view data);
-  void TakeError();
-  EventVerdict Finish(EventVerdict verdict, StreamEnd end);
+  EventVerdict Terminal(const SseEvent& event, StreamEnd end);
+  void TakeModel();
+  void ReadModelOnly(std::string_view data);
   std::string_view WithoutUsage(const SseEvent& event, Span member);
 
   Dialect dialect_;
   Options options_;
   StreamEnd end_ = StreamEnd::kNone;
   bool content_seen_ = false;
+  bool closed_ = false;  // a terminal event was seen
   JsonPathReader reader_;
   UsageTally tally_;
   std::int64_t delta_bytes_ = 0;  // of text that came in pieces
