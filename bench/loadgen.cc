@@ -63,10 +63,9 @@ class Reply {
     for (std::size_t at = head.find("\r\n"); at != std::string_view::npos;
          at = head.find("\r\n", at + 2)) {
       const std::string line(head.substr(at + 2, head.find("\r\n", at + 2) - at - 2));
-      if (strncasecmp(line.c_str(), "content-length:", 15) == 0)
-        left_ = std::atoll(line.c_str() + 15);
-      if (strncasecmp(line.c_str(), "transfer-encoding:", 18) == 0) chunked_ = true;
-      if (strcasecmp(line.c_str(), "connection: close") == 0) close_ = true;
+      if (StartsWithIgnoreCase(line, "content-length:")) left_ = std::atoll(line.c_str() + 15);
+      if (StartsWithIgnoreCase(line, "transfer-encoding:")) chunked_ = true;
+      if (StartsWithIgnoreCase(line, "connection: close")) close_ = true;
     }
   }
 
@@ -191,7 +190,7 @@ class LoadGenerator {
                std::to_string(body.size()) + "\r\n\r\n" + body;
   }
 
-  void Watch(int fd, std::uint32_t what, int operation) {
+  void Watch(int fd, std::uint32_t what, int operation) const {
     epoll_event event{};
     event.events = what;
     event.data.fd = fd;

@@ -148,9 +148,10 @@ struct Due {
   std::uint32_t generation;
 };
 
-std::int64_t SwitchOr(std::string_view body, std::string_view name, std::int64_t fallback) {
-  const auto at = body.substr(0, kSwitchBytesMax).find(name);
-  return at == std::string_view::npos ? fallback : std::atoll(body.data() + at + name.size());
+// The number behind `name` in the beginning of a body.
+std::int64_t SwitchOr(const std::string& front, std::string_view name, std::int64_t fallback) {
+  const auto at = front.find(name);
+  return at == std::string::npos ? fallback : std::atoll(front.c_str() + at + name.size());
 }
 
 // The value of content-length, or -1.
@@ -159,7 +160,7 @@ std::int64_t ContentLength(std::string_view head) {
   for (std::size_t at = head.find("\r\n"); at != std::string_view::npos;
        at = head.find("\r\n", at + 2)) {
     const std::string_view line = head.substr(at + 2);
-    if (line.size() > kName.size() && strncasecmp(line.data(), kName.data(), kName.size()) == 0) {
+    if (StartsWithIgnoreCase(line, kName)) {
       return std::atoll(line.data() + kName.size());
     }
   }
@@ -208,7 +209,7 @@ class Mock {
   }
 
  private:
-  void Watch(int fd, std::uint32_t what, int operation) {
+  void Watch(int fd, std::uint32_t what, int operation) const {
     epoll_event event{};
     event.events = what;
     event.data.fd = fd;
@@ -304,7 +305,6 @@ class Mock {
     connection.stream_wanted = front.find("\"stream\":true") != std::string_view::npos ||
                                front.find("\"stream\": true") != std::string_view::npos;
     if (connection.stream_wanted) {
-      // Nul-terminated for atoll: a switch may be the very last bytes of the buffer.
       const std::string copy(front);
       connection.interval_ms = std::clamp<std::int64_t>(
           SwitchOr(copy, "interval_ms=", interval_ms_), 1, static_cast<std::int64_t>(kSlots) - 1);

@@ -63,6 +63,15 @@ inline sockaddr_in Loopback(std::uint16_t port) {
   return address;
 }
 
+inline bool StartsWithIgnoreCase(std::string_view text, std::string_view lower) {
+  if (text.size() < lower.size()) return false;
+  for (std::size_t i = 0; i < lower.size(); ++i) {
+    const char c = text[i];
+    if ((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) != lower[i]) return false;
+  }
+  return true;
+}
+
 // `--name value` pairs; a flag the program did not ask for ends it, so that a misspelled one is not
 // measured by mistake.
 class Flags {
