@@ -3,7 +3,7 @@
 //
 // Telemetry, not money: Append never waits for the disk. A thread of the log's own writes batches;
 // when it cannot keep up the queue drops and counts. Reads use a second connection under a lock of
-// their own and may come from any thread.
+// their own and may come from any thread. Times are kept in whole microseconds.
 #pragma once
 
 #include <cstddef>
@@ -35,6 +35,8 @@ class RequestLog {
     std::size_t queue_rows_max = 65'536;
     std::size_t batch_rows_max = 512;  // rows that wake the writer before its time
     Duration write_interval = Milliseconds(200);
+    // Rows that began this long before the newest are deleted, a few with every batch. 0: never.
+    Duration keep = Seconds(30 * 24 * 3600);
   };
 
   static Result<std::unique_ptr<RequestLog>> Open(const std::string& path, Options options);

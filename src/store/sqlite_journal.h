@@ -11,6 +11,7 @@
 // when two connections meet. A lock file keeps a second process out.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -21,11 +22,20 @@ namespace weir::store {
 
 class SqliteJournal : public Journal {
  public:
+  struct Options {
+    config::Durability durability = config::Durability::kProcess;
+    std::int64_t pages_max = 0;  // of 4 KiB; at this size Append answers kNoSpace. 0: the disk's
+  };
+
   // Opens or makes the journal at `path`, locks `path`.lock, migrates.
   //   fails  kConflict when another process has it or a newer program made it; kUnavailable when
   //          SQLite or the file system fails. The detail is one sentence for whoever started us.
   static Result<std::unique_ptr<SqliteJournal>> Open(const std::string& path,
-                                                     config::Durability durability);
+                                                     const Options& options);
+  static Result<std::unique_ptr<SqliteJournal>> Open(const std::string& path,
+                                                     config::Durability durability) {
+    return Open(path, Options{.durability = durability});
+  }
 
   // The version of SQLite that runs, for the log of the start.
   static const char* SqliteVersion();

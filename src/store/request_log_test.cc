@@ -1,0 +1,182 @@
+#include "store/request_log.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+namespace weir::store {
+namespace {
+
+constexpr Instant kStart{1'700'000'000'000'000'000};
+
+telemetry::ExchangeRecord Row(std::uint64_t n) {
+  telemetry::ExchangeRecord row;
+  static_cast<Id128&>(row.request) =
+      MakeId(kStart + Milliseconds(static_cast<std::int64_t>(n)), 0, n);
+  static_cast<Id128&>(row.key) = Id128{7, n % 3 + 1};
+  row.started_at = kStart + Milliseconds(static_cast<std::int64_t>(n));
+  row.status = n % 4 == 0 ? 429 : 200;
+  row.operation = "chat_completions";
+  row.model = n % 2 == 0 ? "gpt-even" : "gpt-odd";
+  return row;
+}
+
+struct RequestLogTest : testing::Test {
+  std::string folder = testing::TempDir() + "requests_" + std::to_string(::getpid()) + "_" +
+                       testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::string path = folder + "/requests.db";
+  RequestLogTest() { std::filesystem::create_directory(folder); }
+  ~RequestLogTest() override { std::filesystem::remove_all(folder); }
+
+  std::unique_ptr<RequestLog> Open(RequestLog::Options options = {}) const {
+    auto log = RequestLog::Open(path, options);
+    EXPECT_TRUE(log) << log.error().detail;
+    return log ? std::move(*log) : nullptr;
+  }
+};
+
+std::vector<std::uint64_t> Numbers(RequestLog& log, const RequestQuery& query) {
+  std::vector<std::uint64_t> numbers;
+  const auto rows = log.List(query);
+  EXPECT_TRUE(rows);
+  for (const auto& row : rows.value()) numbers.push_back(row.request.low);
+  return numbers;
+}
+
+TEST_F(RequestLogTest, EveryField_ReadsBackAsWritten) {
+  telemetry::ExchangeRecord row = Row(1);
+  row.ending = telemetry::EndingKind::kCut;
+  row.refusal = Refusal::kUpstreamTimeout;
+  row.status = 504;
+  row.operation = "responses";
+  row.model = "a model with 'quotes' and \n lines";
+  row.model_served = "gpt-x-2026-01-01";
+  row.upstream = "openai-1";
+  row.attempts = 3;
+  row.stream = true;
+  row.sandbox = true;
+  row.usage = {1, 2, 3, 4, 5, UsageSource::kCheckpoint};
+  row.held = {INT64_MAX};
+  row.charged = {11};
+  row.overrun = {12};
+  row.total = Microseconds(13);
+  row.upstream_time = Microseconds(14);
+  row.first_byte = Microseconds(15);
+  row.durable_time = Microseconds(16);
+  {
+    auto log = Open();
+    log->Append(row);  // written by the destructor
+  }
+  auto log = Open();
+  const auto found = log->Find(row.request);
+  ASSERT_TRUE(found && *found);
+  const telemetry::ExchangeRecord& is = **found;
+  EXPECT_EQ(is.request, row.request);
+  EXPECT_EQ(is.key, row.key);
+  EXPECT_EQ(is.started_at, row.started_at);
+  EXPECT_EQ(is.ending, row.ending);
+  EXPECT_EQ(is.refusal, row.refusal);
+  EXPECT_EQ(is.status, row.status);
+  EXPECT_EQ(is.operation, row.operation);
+  EXPECT_EQ(is.model, row.model);
+  EXPECT_EQ(is.model_served, row.model_served);
+  EXPECT_EQ(is.upstream, row.upstream);
+  EXPECT_EQ(is.attempts, row.attempts);
+  EXPECT_EQ(is.stream, row.stream);
+  EXPECT_EQ(is.sandbox, row.sandbox);
+  EXPECT_EQ(is.usage, row.usage);
+  EXPECT_EQ(is.held, row.held);
+  EXPECT_EQ(is.charged, row.charged);
+  EXPECT_EQ(is.overrun, row.overrun);
+  EXPECT_EQ(is.total, row.total);
+  EXPECT_EQ(is.upstream_time, row.upstream_time);
+  EXPECT_EQ(is.first_byte, row.first_byte);
+  EXPECT_EQ(is.durable_time, row.durable_time);
+}
+
+TEST_F(RequestLogTest, Unauthenticated_HasNoKey) {
+  auto log = Open();
+  telemetry::ExchangeRecord row = Row(1);
+  row.key = {};
+  log->Append(row);
+  log->Flush();
+  EXPECT_TRUE(log->List({})->front().key.empty());
+}
+
+TEST_F(RequestLogTest, List_IsNewestFirst_Filtered_AndPaged) {
+  auto log = Open();
+  for (std::uint64_t n = 1; n <= 20; ++n) log->Append(Row(n));
+  log->Flush();
+  EXPECT_EQ(Numbers(*log, {.limit = 3}), (std::vector<std::uint64_t>{20, 19, 18}));
+  EXPECT_EQ(Numbers(*log, {.after = Row(18).request, .limit = 2}),
+            (std::vector<std::uint64_t>{17, 16}));
+  EXPECT_EQ(Numbers(*log, {.key = Row(3).key, .limit = 3}),
+            (std::vector<std::uint64_t>{18, 15, 12}));
+  EXPECT_EQ(Numbers(*log, {.model = "gpt-odd", .limit = 2}), (std::vector<std::uint64_t>{19, 17}));
+  EXPECT_EQ(Numbers(*log, {.status = 429}), (std::vector<std::uint64_t>{20, 16, 12, 8, 4}));
+  EXPECT_EQ(
+      Numbers(*log,
+              {.key = Row(3).key, .model = "gpt-even", .status = 429, .after = Row(20).request}),
+      (std::vector<std::uint64_t>{12}));
+  EXPECT_EQ(Numbers(*log, {.limit = 0}).size(), 1U);  // the limit is brought into 1..1000
+  EXPECT_EQ(Numbers(*log, {.model = "none"}).size(), 0U);
+}
+
+TEST_F(RequestLogTest, Find_Unknown_IsNothing) {
+  auto log = Open();
+  const auto found = log->Find(Row(5).request);
+  ASSERT_TRUE(found);
+  EXPECT_FALSE(*found);
+}
+
+TEST_F(RequestLogTest, SameIdTwice_KeepsTheFirstAndTheRestOfTheBatch) {
+  auto log = Open();
+  log->Append(Row(1));
+  log->Append(Row(1));
+  log->Append(Row(2));
+  log->Flush();
+  EXPECT_EQ(Numbers(*log, {}), (std::vector<std::uint64_t>{2, 1}));
+}
+
+TEST_F(RequestLogTest, FullQueue_DropsAndCounts) {
+  // A writer that waits an hour for a batch larger than the queue: what does not fit is dropped.
+  auto log = Open({.queue_rows_max = 10, .batch_rows_max = 1000, .write_interval = Seconds(3600)});
+  for (std::uint64_t n = 1; n <= 25; ++n) log->Append(Row(n));
+  EXPECT_EQ(log->dropped(), 15U);
+  log->Flush();
+  EXPECT_EQ(log->written(), 10U);
+  EXPECT_EQ(Numbers(*log, {.limit = 1}), (std::vector<std::uint64_t>{10}));
+}
+
+TEST_F(RequestLogTest, OldRows_AreDeletedAsNewOnesCome) {
+  auto log = Open({.keep = Milliseconds(100)});
+  for (std::uint64_t n = 1; n <= 10; ++n) log->Append(Row(n));
+  log->Flush();
+  EXPECT_EQ(Numbers(*log, {}).size(), 10U);
+  for (std::uint64_t n = 105; n <= 108; ++n) log->Append(Row(n));
+  log->Flush();
+  // Older than 108 - 100: 1..7 went.
+  EXPECT_EQ(Numbers(*log, {}), (std::vector<std::uint64_t>{108, 107, 106, 105, 10, 9, 8}));
+}
+
+TEST_F(RequestLogTest, ManyThreads_WriteAndReadAtOnce) {
+  auto log = Open({.batch_rows_max = 50, .write_interval = Milliseconds(1)});
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::uint64_t n = 0; n < 200; ++n) {
+        log->Append(Row(1000 * t + n));
+        if (n % 50 == 0) EXPECT_TRUE(log->List({.limit = 5}));
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  log->Flush();
+  EXPECT_EQ(log->written(), 800U);
+  EXPECT_EQ(Numbers(*log, {.limit = 1000}).size(), 800U);
+}
+
+}  // namespace
+}  // namespace weir::store
