@@ -48,19 +48,24 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kOtherNa
     {"completion", "output"},
 }};
 
-// Insertions, deletions and replacements that turn a into b; both at most 64 long.
+// Insertions, deletions, replacements and swaps of neighbours that turn a into b; both at most 64
+// long.
 std::size_t EditDistance(std::string_view a, std::string_view b) {
-  std::array<std::size_t, 65> row{};
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  std::array<std::array<std::size_t, 65>, 3> rows{};  // rows[i % 3] is row i
+  for (std::size_t j = 0; j <= b.size(); ++j) rows[0][j] = j;
   for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
+    auto& row = rows[i % 3];
+    const auto& above = rows[(i - 1) % 3];
+    row[0] = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+      const std::size_t cost = a[i - 1] == b[j - 1] ? 0 : 1;
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + cost});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        row[j] = std::min(row[j], rows[(i - 2) % 3][j - 2] + 1);
+      }
     }
   }
-  return row[b.size()];
+  return rows[a.size() % 3][b.size()];
 }
 
 // The candidate `text` was probably meant to be, or nothing.
@@ -68,7 +73,8 @@ template <class Range>
 std::string_view Nearest(std::string_view text, const Range& candidates) {
   if (text.empty() || text.size() > 64) return {};
   std::string_view nearest;
-  std::size_t best = std::max<std::size_t>(text.size() / 3, 1) + 1;
+  // A third of the letters may be wrong, but never all: of one-letter names none is near another.
+  std::size_t best = std::min(std::max<std::size_t>(text.size() / 3, 1) + 1, text.size());
   for (const std::string_view candidate : candidates) {
     if (candidate.size() > 64) continue;
     const std::size_t distance = EditDistance(text, candidate);
@@ -106,6 +112,21 @@ std::string_view KindName(YamlKind kind) {
       break;
   }
   return "";
+}
+
+// "an address", "USD": the name of a type in a sentence.
+std::string WithArticle(OptionType type) {
+  const std::string_view name = TypeName(type);
+  switch (type) {
+    case OptionType::kFlag:
+    case OptionType::kUsd:
+    case OptionType::kUsdPerMillion:
+      return std::string(name);
+    case OptionType::kAddress:
+      return fmt::format("an {}", name);
+    default:
+      return fmt::format("a {}", name);
+  }
 }
 
 // How a value of the type is written: the second half of most fixes.
@@ -154,6 +175,11 @@ std::string_view FaultOfForm(TextForm form, std::string_view text) {
   const auto all = [&](auto allowed) { return std::ranges::all_of(text, allowed); };
   switch (form) {
     case TextForm::kPrintable:
+      // A closing quote that is missing at the end of the file reads as a text that ends in a
+      // blank.
+      if (text.starts_with(' ') || text.ends_with(' ')) {
+        return "remove the blanks around it; is a quote missing?";
+      }
       if (all([](char c) { return !IsControl(c); })) return {};
       return "use no control characters and no line breaks";
     case TextForm::kName:
@@ -425,7 +451,7 @@ struct Reader::Setter {
  private:
   void NotOfType(const EnvText& text) const {
     reader.Report(node, path,
-                  fmt::format("{} is not a {}", Quoted(text, option), TypeName(option.type)),
+                  fmt::format("{} is not {}", Quoted(text, option), WithArticle(option.type)),
                   std::string(HowToWrite(option.type)));
   }
 
@@ -496,6 +522,7 @@ void Reader::ReadEntries(const YamlNode& node, const std::string& path, const st
                          std::span<const Field<Object>> fields, Object& object,
                          const Special& special, std::vector<std::string_view>& given) {
   for (const YamlEntry& entry : node.entries) {
+    if (errors_.size() > kConfigErrorsMax) return;  // no more would be kept
     const std::string table_path = prefix + entry.key;
     const std::string entry_path = Join(path, entry.key);
     if (special(table_path, entry.value, entry_path)) continue;
@@ -587,8 +614,11 @@ std::optional<std::uint32_t> Reader::ReadUpstreamName(const YamlNode& node, cons
   if (!name) return std::nullopt;
   std::vector<std::string_view> names;
   for (const Upstream& upstream : config.upstreams) {
-    if (upstream.name == *name) return static_cast<std::uint32_t>(names.size());
-    names.push_back(upstream.name);
+    if (upstream.name == *name) {
+      return static_cast<std::uint32_t>(&upstream - config.upstreams.data());
+    }
+    const bool known = std::ranges::find(names, upstream.name) != names.end();
+    if (!upstream.name.empty() && !known) names.push_back(upstream.name);
   }
   const std::string_view near = Nearest(*name, names);
   Report(node, path, fmt::format("no upstream is named \"{}\"", *name),

@@ -1,6 +1,7 @@
 #include "config/yaml_tree.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/mark.h>
@@ -33,6 +34,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
   void OnDocumentEnd() override {}
   int document_line() const { return document_line_; }
+  bool depth_reported() const { return depth_reported_; }
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     Leaf(YamlKind::kNull, mark, "?", anchor, "");
@@ -264,10 +266,10 @@ YamlNode ReadYaml(std::string_view text, std::string_view file_name,
     return Refused();
   }
   if (!IsText(text, file, errors)) return Refused();
+  TreeBuilder builder(file, errors);
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
-    TreeBuilder builder(file, errors);
     parser.HandleNextDocument(builder);
     YamlNode root = builder.Take();
     builder.IgnoreTheRest();
@@ -276,6 +278,12 @@ YamlNode ReadYaml(std::string_view text, std::string_view file_name,
                         "remove the line --- and what follows it"});
     }
     return root;
+  } catch (const YAML::DeepRecursion& e) {
+    // Deeper than kYamlDepthMax long before this, and reported then.
+    if (!builder.depth_reported()) {
+      AddError(errors, {file, e.mark.line + 1, e.mark.column + 1, "", "is nested too deep",
+                        "check the indentation and the brackets"});
+    }
   } catch (const YAML::Exception& e) {
     AddError(errors,
              {file, e.mark.is_null() ? 0 : e.mark.line + 1,
