@@ -27,10 +27,11 @@ struct MockOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;  // 0: any free port
   std::string log_file;    // empty: no log
+  int workers = 1;         // threads, 1 to 64
 };
 
 // Serves until SIGTERM or SIGINT. Prints {"url":"http://HOST:PORT"} on one line when ready.
-// Returns the exit code; a bad start prints one sentence and returns 2.
+// Returns the exit code; a bad start prints one sentence and returns kExitFailed.
 int RunMockUpstream(const MockOptions& options);
 
 // Adds the subcommand `mock-upstream` to `app`; its callback runs it and leaves the exit code in
