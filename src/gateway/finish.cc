@@ -213,6 +213,7 @@ Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime) {
   }
   if (!sent) x.ending = EndingKind::kCallerGone;
   if (x.reply) co_await x.reply->Read(kTailWait);
+  x.reply.reset();
 }
 
 }  // namespace weir::gateway

@@ -222,6 +222,7 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
       x.usage = OwnCount(x, meter.EstimatedOutputTokens(), UsageSource::kCheckpoint);
     }
     attempt.detail = "interrupted";
+    x.reply.reset();  // the upstream learns of it now, not after the settlement
     co_return;
   }
   FailWithoutReply(x, attempt, *lost);
@@ -321,13 +322,13 @@ void BreakStream(Exchange& x, Attempt& attempt, StreamPassage& passage, const Er
   x.charge = passage.meter.content_seen() &&
              !(caller_gone && x.config().hang_up_rule == config::HangUpRule::kAbortAndVoid);
   attempt.detail = error.detail;
-  if (interrupted && caller_gone) {
+  x.reply.reset();  // the upstream learns of it now, not after the settlement
+  if (caller_gone) {
     x.interrupt.Fire(Interruption::kCallerGone);
     return;
   }
   if (!x.streaming) {  // nothing has left: another upstream may do better
     FailWithoutReply(x, attempt, error);
-    x.reply.reset();
     return;
   }
   x.ending = EndingKind::kCut;

@@ -68,8 +68,8 @@ std::expected<Operation, Refusal> FindOperation(const RequestHead& head, std::st
       // Codex asks for a WebSocket first. 426 makes it fall back to POST at once; any other status
       // costs it seconds (wire.md section 0, point 2).
       if (!head.Find("upgrade").empty()) return std::unexpected(Refusal::kUpgradeRefused);
-      continue;
     }
+    if (route.operation.kind == OperationKind::kSocket) continue;
     known = true;
     allow = route.method == "GET" ? "GET, HEAD" : route.method;
   }

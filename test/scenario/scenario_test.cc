@@ -1,0 +1,473 @@
+// Runs test/scenarios/*.case: the path of a request told as a script. Each case is one test.
+//
+//   # name: admit/hard_cap_refuses_before_dial
+//   # why:  one or more lines
+//   key      K [permissions=a,b] [models=a,b] [environment=E] [state=S] [budget=USD] [rpm=N] [tpm=N]
+//            [concurrent=N] [expires=SECONDS_FROM_NOW]
+//   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
+//            [output_max=N] [input_max=N] [capability=responses,chat]
+//   rule     abort_and_bill_observed | abort_and_void | drain_and_bill
+//   reply    U STATUS [header:value ...]      then the body's pieces, one a line, until `end`.
+//            \n \r \t \\ and \xHH are escapes; @cut, @wait, @idle are acts
+//   reply    U fail connect | timeout | lost | garbage
+//   client   C METHOD PATH [key=K] [name:value ...] [BODY, the rest of the line from its '{']
+//   resume   U                                lets an upstream go on from @wait
+//   hangup   C | drain C
+//   advance  DURATION (5s, 100ms)
+//   journal  at_once | held | full | flush
+//   expect   C status N | ending NAME | complete | cut | open | refusal NAME
+//   expect   C body TEXT | body contains TEXT | body lacks TEXT | writes N
+//   expect   C header NAME VALUE | header NAME absent
+//   expect   C usage IN/CACHED/OUT/REASONING SOURCE | charged USD | overrun USD | held USD
+//   expect   key K spent USD held USD
+//   expect   upstream U calls N | open N | path TEXT | body TEXT | body contains TEXT | lacks TEXT
+//   expect   upstream U header NAME VALUE | header NAME absent
+//   expect   reservations N | checkpoints N
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "gateway/pipeline.h"
+#include "identity/key_record.h"
+#include "scenario/world.h"
+
+namespace weir::scenario {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Case {
+  std::string file;
+  std::string name;
+  std::vector<std::pair<int, std::string>> lines;  // number, text
+};
+
+std::string Unescape(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 1 == text.size()) {
+      out += text[i];
+      continue;
+    }
+    switch (text[++i]) {
+      case 'n': out += '\n'; break;
+      case 'r': out += '\r'; break;
+      case 't': out += '\t'; break;
+      case '\\': out += '\\'; break;
+      case 'x':
+        out += static_cast<char>(std::stoi(std::string(text.substr(i + 1, 2)), nullptr, 16));
+        i += 2;
+        break;
+      default: out += '\\', out += text[i];
+    }
+  }
+  return out;
+}
+
+std::vector<std::string> Words(const std::string& line) {
+  std::istringstream in(line);
+  std::vector<std::string> words;
+  for (std::string word; in >> word;) words.push_back(word);
+  return words;
+}
+
+std::vector<std::string> Commas(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+// "name=value" or "name:value" with the first separator.
+std::pair<std::string, std::string> Split(const std::string& word, char separator) {
+  const auto at = word.find(separator);
+  if (at == std::string::npos) return {word, ""};
+  return {word.substr(0, at), word.substr(at + 1)};
+}
+
+std::optional<std::string> HeaderIn(const std::string& lines, const std::string& name) {
+  std::istringstream in(lines);
+  for (std::string line; std::getline(in, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    const auto [key, value] = Split(line, ':');
+    if (gateway::EqualsIgnoreCase(key, name)) {
+      return value.empty() ? value : value.substr(value.find_first_not_of(' '));
+    }
+  }
+  return std::nullopt;
+}
+
+class Runner {
+ public:
+  explicit Runner(const Case& script) : script_(script) {
+    config_.brand = {.name = "Weir", .key_prefix = "wr_", .header_prefix = "x-weir", .docs_url = ""};
+    config_.environment = "production";
+  }
+
+  ~Runner() {
+    // Whatever a script left open ends before its world does.
+    for (auto& [name, caller] : callers_) caller->HangUp();
+    credit_.journal = ScriptedCredit::Journal::kAtOnce;
+    credit_.Flush();
+  }
+
+  void Run() {
+    for (at_ = 0; at_ < script_.lines.size(); ++at_) {
+      const auto& [number, line] = script_.lines[at_];
+      SCOPED_TRACE(script_.file + ":" + std::to_string(number) + ": " + line);
+      Do(line);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+
+ private:
+  void Do(const std::string& line) {
+    const auto words = Words(line);
+    const std::string& verb = words.at(0);
+    if (verb == "key") return AddKey(words);
+    if (verb == "model") return AddModel(words);
+    if (verb == "rule") return SetRule(words.at(1));
+    if (verb == "reply") return AddReply(words);
+    if (verb == "client") return StartClient(words, line);
+    if (verb == "resume") return upstreams_.accounts[words.at(1)].resume.Set();
+    if (verb == "hangup") return callers_.at(words.at(1))->HangUp();
+    if (verb == "drain") {
+      return callers_.at(words.at(1))->Interrupt(gateway::Interruption::kDrain);
+    }
+    if (verb == "advance") return Advance(words.at(1));
+    if (verb == "journal") return SetJournal(words.at(1));
+    if (verb == "expect") return Expect(words, line);
+    FAIL() << "unknown verb " << verb;
+  }
+
+  void AddKey(const std::vector<std::string>& words) {
+    identity::NewKey wanted{.name = words.at(1),
+                            .environment = "production",
+                            .permissions = {"openai"},
+                            .models = {},
+                            .expires_at = {},
+                            .workspace = {},
+                            .limits = {}};
+    identity::KeyState state = identity::KeyState::kActive;
+    wanted.limits.requests_per_minute = 0;
+    for (std::size_t i = 2; i < words.size(); ++i) {
+      const auto [name, value] = Split(words[i], '=');
+      if (name == "permissions") wanted.permissions = Commas(value);
+      else if (name == "models") wanted.models = Commas(value);
+      else if (name == "environment") wanted.environment = value;
+      else if (name == "budget") wanted.limits.budget = ParseUsd(value);
+      else if (name == "rpm") wanted.limits.requests_per_minute = std::stoll(value);
+      else if (name == "tpm") wanted.limits.tokens_per_minute = std::stoll(value);
+      else if (name == "concurrent") wanted.limits.concurrent_requests = std::stoll(value);
+      else if (name == "expires") wanted.expires_at = runtime_.now + Seconds(std::stoll(value));
+      else if (name == "state") {
+        state = value == "disabled" ? identity::KeyState::kDisabled : identity::KeyState::kRevoked;
+      } else FAIL() << "unknown attribute " << name;
+    }
+    std::uint64_t id = keys_.size() + 1;
+    auto made = identity::MakeKeyWithSecret(wanted, KeyId{{id, id}}, "wr_", *pepper_,
+                                            Secret("secret-of-" + words.at(1)), runtime_.now);
+    made.record.state = state;
+    ids_[words.at(1)] = made.record.id;
+    keys_ = keys_.With(made.record);
+  }
+
+  void AddModel(const std::vector<std::string>& words) {
+    config::Model model;
+    model.id = words.at(1);
+    model.owned_by = "scenario";
+    model.price.emplace();
+    for (std::size_t i = 2; i < words.size(); ++i) {
+      const auto [name, value] = Split(words[i], '=');
+      if (name == "unpriced") model.price.reset();
+      else if (name == "input") {
+        model.price->input = *ParseUsdPerMillion(value);
+        model.price->cached_input = model.price->cache_write = model.price->input;
+      } else if (name == "output") model.price->output = *ParseUsdPerMillion(value);
+      else if (name == "cached") model.price->cached_input = *ParseUsdPerMillion(value);
+      else if (name == "request") model.price->per_request = *ParseUsd(value);
+      else if (name == "output_max") model.output_tokens_max = std::stoll(value);
+      else if (name == "input_max") model.input_tokens_max = std::stoll(value);
+      else if (name == "permission") model.permission = value;
+      else if (name == "capability") {
+        model.capabilities = 0;
+        for (const auto& capability : Commas(value)) {
+          model.capabilities |= capability == "chat" ? config::kCapChat : config::kCapResponses;
+        }
+      } else {
+        const auto [upstream, upstream_model] = Split(words[i], ':');
+        model.routes.push_back({UpstreamIndex(upstream), upstream_model});
+      }
+    }
+    config_.models.push_back(std::move(model));
+  }
+
+  std::uint32_t UpstreamIndex(const std::string& name) {
+    for (std::uint32_t i = 0; i < config_.upstreams.size(); ++i) {
+      if (config_.upstreams[i].name == name) return i;
+    }
+    config::Upstream upstream;
+    upstream.name = name;
+    upstream.host = name + ".example";
+    upstream.base_path = "/v1";
+    upstream.api_key = Secret("upstream-key-of-" + name);
+    config_.upstreams.push_back(std::move(upstream));
+    return static_cast<std::uint32_t>(config_.upstreams.size() - 1);
+  }
+
+  void SetRule(const std::string& name) {
+    config_.hang_up_rule = name == "abort_and_void"   ? config::HangUpRule::kAbortAndVoid
+                           : name == "drain_and_bill" ? config::HangUpRule::kDrainAndBill
+                                                      : config::HangUpRule::kAbortAndBillObserved;
+  }
+
+  void AddReply(const std::vector<std::string>& words) {
+    ScriptedReply reply;
+    if (words.at(2) == "fail") {
+      const std::string& how = words.at(3);
+      reply.fail = how == "connect"   ? ErrorCode::kConnectFailed
+                   : how == "timeout" ? ErrorCode::kTimeout
+                   : how == "lost"    ? ErrorCode::kConnectionLost
+                                      : ErrorCode::kBadInput;
+      upstreams_.accounts[words.at(1)].script.push_back(std::move(reply));
+      return;
+    }
+    reply.status = std::stoi(words.at(2));
+    for (std::size_t i = 3; i < words.size(); ++i) reply.headers.push_back(Split(words[i], ':'));
+    while (++at_ < script_.lines.size() && script_.lines[at_].second != "end") {
+      const std::string& piece = script_.lines[at_].second;
+      reply.pieces.push_back(piece.starts_with('@') ? piece : Unescape(piece));
+    }
+    upstreams_.accounts[words.at(1)].script.push_back(std::move(reply));
+  }
+
+  void StartClient(const std::vector<std::string>& words, const std::string& line) {
+    auto caller = std::make_unique<Caller>();
+    caller->method = words.at(2);
+    const auto [path, query] = Split(words.at(3), '?');
+    caller->path = path;
+    caller->query = query;
+    std::size_t i = 4;
+    for (; i < words.size() && words[i].front() != '{' && words[i].front() != '!'; ++i) {
+      if (words[i].starts_with("key=")) {
+        caller->headers.emplace_back("authorization", "Bearer secret-of-" + words[i].substr(4));
+      } else {
+        caller->headers.push_back(Split(words[i], ':'));
+      }
+    }
+    // A body starts at its brace, or behind a '!' when it is meant to be no JSON.
+    if (i < words.size()) {
+      const auto brace = line.find(words[i], line.find(words.at(3)) + words.at(3).size());
+      caller->body = Unescape(line.substr(brace + (words[i].front() == '!' ? 1 : 0)));
+    }
+    caller->body.reserve(caller->body.size() + 64);
+    caller->head.method = caller->method;
+    caller->head.path = caller->path;
+    caller->head.query = caller->query;
+    for (const auto& [name, value] : caller->headers) caller->head.headers.push_back({name, value});
+
+    auto& x = caller->exchange;
+    x.id = RequestId{MakeId(runtime_.now, runtime_.random.Next(), runtime_.random.Next())};
+    x.started_at = runtime_.now;
+    x.head = &caller->head;
+    snapshots_.push_back(std::make_unique<gateway::Snapshot>(
+        gateway::Snapshot{std::make_shared<const config::Config>(config_),
+                          std::make_shared<const identity::KeyTable>(keys_), pepper_}));
+    x.snapshot = snapshots_.back().get();
+    x.reader = &reader_;
+    x.timings.started_at = runtime_.Now();
+    Caller& started = *caller;
+    callers_[words.at(1)] = std::move(caller);
+    Spawn(Serve(started));
+  }
+
+  Task<void> Serve(Caller& caller) {
+    gateway::Ports ports{caller, upstreams_, credit_};
+    co_await gateway::Serve(caller.exchange, ports, runtime_);
+    caller.finished = true;
+  }
+
+  void Advance(const std::string& text) {
+    const std::int64_t n = std::stoll(text);
+    runtime_.now = runtime_.now + (text.ends_with("ms") ? Milliseconds(n) : Seconds(n));
+  }
+
+  void SetJournal(const std::string& how) {
+    if (how == "flush") return credit_.Flush();
+    credit_.journal = how == "held"   ? ScriptedCredit::Journal::kHeld
+                      : how == "full" ? ScriptedCredit::Journal::kFull
+                                      : ScriptedCredit::Journal::kAtOnce;
+  }
+
+  // The rest of a line behind its first `count` words.
+  static std::string Rest(const std::string& line, std::size_t count) {
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      at = line.find_first_not_of(' ', at);
+      at = line.find(' ', at);
+    }
+    at = line.find_first_not_of(' ', at);
+    return at == std::string::npos ? std::string() : Unescape(line.substr(at));
+  }
+
+  static void ExpectText(const std::string& actual, const std::vector<std::string>& words,
+                         const std::string& line, std::size_t at) {
+    if (words.at(at) == "contains") {
+      EXPECT_NE(actual.find(Rest(line, at + 1)), std::string::npos) << "is: " << actual;
+    } else if (words.at(at) == "lacks") {
+      EXPECT_EQ(actual.find(Rest(line, at + 1)), std::string::npos) << "is: " << actual;
+    } else {
+      EXPECT_EQ(actual, Rest(line, at));
+    }
+  }
+
+  static void ExpectHeader(const std::string& lines, const std::vector<std::string>& words,
+                           const std::string& line, std::size_t at) {
+    const auto value = HeaderIn(lines, words.at(at));
+    if (words.at(at + 1) == "absent") {
+      EXPECT_EQ(value, std::nullopt);
+    } else {
+      EXPECT_EQ(value, Rest(line, at + 1)) << "in: " << lines;
+    }
+  }
+
+  void Expect(const std::vector<std::string>& words, const std::string& line) {
+    const std::string& what = words.at(1);
+    if (what == "reservations") {
+      EXPECT_EQ(credit_.machine.Totals().requests_open, std::stoull(words.at(2)));
+      EXPECT_EQ(credit_.machine.book().CheckInvariants(), std::nullopt);
+      return;
+    }
+    if (what == "checkpoints") {
+      EXPECT_EQ(credit_.checkpoints, std::stoi(words.at(2)));
+      return;
+    }
+    if (what == "key") {
+      const auto standing = credit_.machine.Standing(ids_.at(words.at(2)));
+      const auto of = [&](NanoUsd gateway::KeyStanding::* member) {
+        return standing ? FormatUsd(*standing.*member) : "0";
+      };
+      EXPECT_EQ(of(&gateway::KeyStanding::settled), words.at(4));
+      EXPECT_EQ(of(&gateway::KeyStanding::held), words.at(6));
+      return;
+    }
+    if (what == "upstream") return ExpectUpstream(words, line);
+    const Caller& caller = *callers_.at(what);
+    const std::string& aspect = words.at(2);
+    const auto& x = caller.exchange;
+    if (aspect == "status") EXPECT_EQ(caller.status, std::stoi(words.at(3))) << caller.received;
+    else if (aspect == "ending") EXPECT_EQ(Name(x.ending), words.at(3));
+    else if (aspect == "refusal") EXPECT_EQ(TextOf(x.reason.refusal).name, words.at(3));
+    else if (aspect == "complete") EXPECT_TRUE(caller.complete && caller.finished);
+    else if (aspect == "cut") EXPECT_TRUE(caller.cut && caller.finished);
+    else if (aspect == "open") EXPECT_TRUE(!caller.finished);
+    else if (aspect == "body") ExpectText(caller.received, words, line, 3);
+    else if (aspect == "writes") EXPECT_EQ(caller.writes.size(), std::stoull(words.at(3)));
+    else if (aspect == "header") ExpectHeader(caller.reply_headers, words, line, 3);
+    else if (aspect == "charged") EXPECT_EQ(FormatUsd(x.settlement.charged), words.at(3));
+    else if (aspect == "overrun") EXPECT_EQ(FormatUsd(x.settlement.overrun), words.at(3));
+    else if (aspect == "held") EXPECT_EQ(FormatUsd(x.admission.held), words.at(3));
+    else if (aspect == "usage") {
+      EXPECT_EQ(std::to_string(x.usage.input_tokens) + "/" +
+                    std::to_string(x.usage.cached_input_tokens) + "/" +
+                    std::to_string(x.usage.output_tokens) + "/" +
+                    std::to_string(x.usage.reasoning_tokens),
+                words.at(3));
+      EXPECT_EQ(Name(x.usage.source), words.at(4));
+    } else FAIL() << "unknown aspect " << aspect;
+  }
+
+  void ExpectUpstream(const std::vector<std::string>& words, const std::string& line) {
+    const auto& account = upstreams_.accounts[words.at(2)];
+    const std::string& aspect = words.at(3);
+    if (aspect == "calls") {
+      EXPECT_EQ(account.calls.size(), std::stoull(words.at(4)));
+      return;
+    }
+    if (aspect == "open") {
+      EXPECT_EQ(account.open, std::stoi(words.at(4)));
+      return;
+    }
+    ASSERT_FALSE(account.calls.empty());
+    const auto& call = account.calls.back();
+    if (aspect == "path") EXPECT_EQ(call.target, words.at(4));
+    else if (aspect == "body") ExpectText(call.body, words, line, 4);
+    else if (aspect == "header") ExpectHeader(call.headers, words, line, 4);
+    else FAIL() << "unknown aspect " << aspect;
+  }
+
+  const Case& script_;
+  std::size_t at_ = 0;
+  config::Config config_;
+  identity::KeyTable keys_;
+  std::shared_ptr<const identity::Pepper> pepper_ =
+      std::make_shared<const identity::Pepper>("a pepper for scenarios, 32 bytes");
+  std::map<std::string, KeyId> ids_;
+  std::vector<std::unique_ptr<gateway::Snapshot>> snapshots_;
+  dialect::RequestReader reader_;
+  ScriptedRuntime runtime_;
+  ScriptedUpstreams upstreams_;
+  ScriptedCredit credit_{runtime_};
+  std::map<std::string, std::unique_ptr<Caller>> callers_;
+};
+
+// Cases are separated by their "# name:" lines.
+std::vector<Case> LoadCases() {
+  std::vector<Case> cases;
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(fs::path(WEIR_SOURCE_DIR) / "test/scenarios")) {
+    if (entry.path().extension() == ".case") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) {
+    std::ifstream in(file);
+    int number = 0;
+    bool in_block = false;
+    for (std::string line; std::getline(in, line);) {
+      ++number;
+      if (line.starts_with("# name: ")) {
+        cases.push_back({file.filename().string(), line.substr(8), {}});
+        continue;
+      }
+      if (!in_block && (line.empty() || line.front() == '#')) continue;
+      if (line.starts_with("reply ") && line.find(" fail ") == std::string::npos) in_block = true;
+      if (line == "end") in_block = false;
+      cases.back().lines.emplace_back(number, line);
+    }
+  }
+  return cases;
+}
+
+class ScenarioTest : public testing::Test {
+ public:
+  explicit ScenarioTest(const Case& script) : script_(script) {}
+  void TestBody() override { Runner(script_).Run(); }
+
+ private:
+  const Case& script_;
+};
+
+}  // namespace
+
+void RegisterScenarios() {
+  static const std::vector<Case> cases = LoadCases();
+  for (const auto& script : cases) {
+    std::string name = script.name;
+    for (char& c : name) {
+      if (c == '/') c = '.';
+    }
+    testing::RegisterTest("Scenario", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
+                          [&script]() -> testing::Test* { return new ScenarioTest(script); });
+  }
+}
+
+}  // namespace weir::scenario
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  weir::scenario::RegisterScenarios();
+  return RUN_ALL_TESTS();
+}
