@@ -33,7 +33,8 @@ class WorkerMailbox {
   virtual ~WorkerMailbox() = default;
   // Called on the journal thread: have the worker call its CreditPort::Resume() soon, on its own
   // thread. At most one call is outstanding: the next comes only after Resume() began. Must not
-  // block and must not call Resume() itself.
+  // block and must not call Resume() itself. What it left behind may come due after the CreditPort
+  // is gone: the mailbox must then not call it.
   virtual void NotifyDurable() = 0;
 };
 

@@ -1,0 +1,385 @@
+#include "server/credit_host.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <coroutine>
+#include <cstdio>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "ledger/record.h"
+
+namespace weir::server {
+namespace {
+
+using gateway::JournalPosition;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+// What a caller is told when the journal has no space.
+constexpr Duration kUnavailableRetryAfter = Seconds(1);
+// A destructor that found the disk full tries this often before it gives up.
+constexpr int kLastAttempts = 10;
+// A buffer that a burst made larger than this gives its memory back.
+constexpr std::size_t kBufferBytesKept = 1 << 20;
+
+std::chrono::nanoseconds Chrono(Duration duration) { return std::chrono::nanoseconds(duration.ns); }
+
+Error Because(std::string_view what, Error error) {
+  error.detail = std::string(what) + error.detail;
+  return error;
+}
+
+}  // namespace
+
+// Waiters are kept in the order of their positions, so that a batch wakes a prefix of them. `first`
+// is the only part that another thread reads.
+//
+// Why no wake-up is lost: the worker first publishes `first`, then looks at the host's durable
+// position; the journal thread first publishes the durable position, then looks at `first`. Both
+// in sequentially consistent order, so at least one of them sees the other.
+struct CreditPort::State {
+  struct Waiter {
+    JournalPosition position;
+    std::coroutine_handle<> coroutine;
+    bool* durable;
+  };
+  explicit State(WorkerMailbox& to) : mailbox(to) {}
+
+  WorkerMailbox& mailbox;
+  std::vector<Waiter> waiters;                   // by position; the worker's alone
+  std::vector<Waiter> woken;                     // Resume's, kept for its memory
+  std::atomic<std::uint64_t> first{UINT64_MAX};  // position of waiters.front()
+  std::atomic<bool> notified{false};             // a NotifyDurable() is on its way
+};
+
+struct CreditHost::State {
+  State(std::unique_ptr<store::Journal> to, Options with)
+      : journal(std::move(to)),
+        options(std::move(with)),
+        machine({.keys_expected = options.keys_expected}) {}
+
+  // What the journal thread is doing, as far as it matters to whoever has work for it.
+  enum class Sleep : std::uint8_t { kBusy, kUntilCheckpointDue, kUntilWork };
+
+  const std::unique_ptr<store::Journal> journal;  // the journal thread's, once it runs
+  const Options options;
+
+  std::mutex mutex;  // everything down to `stopping`
+  std::condition_variable wake;
+  gateway::CreditControl machine;
+  ledger::RecordBuffer queue;     // appended by the machine, not yet taken by the journal thread
+  std::uint64_t queue_first = 1;  // position of the first record in the queue
+  bool urgent = false;            // the queue holds more than checkpoints
+  SteadyTime checkpoint_due{};    // when the queue holds only checkpoints
+  Sleep sleep = Sleep::kBusy;
+  bool stopping = false;
+
+  std::atomic<std::uint64_t> durable{0};  // everything up to this position is on disk
+  std::atomic<bool> available{true};      // the last append succeeded
+  std::atomic<std::uint64_t> records{0};
+  std::atomic<std::uint64_t> commits{0};
+  std::atomic<std::uint64_t> failures{0};
+
+  std::mutex ports_mutex;
+  std::vector<CreditPort::State*> ports;
+
+  std::thread thread;  // last: it uses all of the above
+
+  // Under `mutex`, after the machine appended records that somebody will wait for. True when the
+  // journal thread must be woken; while it works or waits out its interval it looks again by
+  // itself, which is what keeps a busy gateway from paying for a wake-up with every request.
+  bool NoteUrgent() {
+    urgent = true;
+    return std::exchange(sleep, Sleep::kBusy) != Sleep::kBusy;
+  }
+
+  bool Wanted() const {
+    return urgent || stopping ||
+           (queue.count > 0 && std::chrono::steady_clock::now() >= checkpoint_due);
+  }
+
+  // Waits until there is something to commit; false when there is nothing more to come.
+  bool AwaitWork(std::unique_lock<std::mutex>& lock) {
+    while (!Wanted()) {
+      if (queue.count > 0) {
+        sleep = Sleep::kUntilCheckpointDue;
+        wake.wait_until(lock, checkpoint_due);
+      } else {
+        sleep = Sleep::kUntilWork;
+        wake.wait(lock);
+      }
+    }
+    sleep = Sleep::kBusy;
+    return queue.count > 0 || !stopping;
+  }
+
+  // Wakes the workers that wait for `position` or an earlier one; or every one that waits.
+  void Notify(std::uint64_t position, bool everyone) {
+    const std::lock_guard lock(ports_mutex);
+    for (CreditPort::State* port : ports) {
+      const std::uint64_t waiting = port->first.load();
+      if (waiting == UINT64_MAX || (waiting > position && !everyone)) continue;
+      if (!port->notified.exchange(true)) port->mailbox.NotifyDurable();
+    }
+  }
+
+  // Appends until it succeeds. False when it was told to stop and the disk stays full.
+  bool AppendBatch(const ledger::RecordBuffer& batch, std::uint64_t first) {
+    int last_attempts = 0;
+    while (true) {
+      const store::AppendOutcome outcome =
+          journal->Append({.first_position = first, .count = batch.count, .records = batch.bytes});
+      if (outcome == store::AppendOutcome::kBroken) {
+        std::fprintf(stderr, "ledger journal: %s\n", journal->last_problem().c_str());
+      }
+      // What is on disk is unknown and a later success would hide the loss: only a start from the
+      // disk is right (store/journal.h).
+      CHECK(outcome != store::AppendOutcome::kBroken, "the journal must be what it says it is");
+      if (outcome == store::AppendOutcome::kDurable) break;
+      failures.fetch_add(1, std::memory_order_relaxed);
+      available.store(false);
+      Notify(UINT64_MAX, true);  // all who wait learn that it cannot be written
+      std::unique_lock lock(mutex);
+      if (stopping && ++last_attempts > kLastAttempts) return false;
+      wake.wait_for(lock, Chrono(options.retry_interval));
+    }
+    records.fetch_add(batch.count, std::memory_order_relaxed);
+    commits.fetch_add(1, std::memory_order_relaxed);
+    durable.store(first + batch.count - 1);
+    available.store(true);
+    Notify(first + batch.count - 1, false);
+    return true;
+  }
+
+  void CommitUntilStopped() {
+    ledger::RecordBuffer batch;
+    SteadyTime begun{};
+    std::unique_lock lock(mutex);
+    while (AwaitWork(lock)) {
+      if (queue.count == 0) continue;
+      // A commit costs the same for one record as for a hundred: soon after the last one, wait for
+      // more to come.
+      const SteadyTime next = begun + Chrono(options.commit_interval);
+      while (!stopping && std::chrono::steady_clock::now() < next) wake.wait_until(lock, next);
+      begun = std::chrono::steady_clock::now();
+      batch.Clear();
+      if (batch.bytes.capacity() > kBufferBytesKept) batch.bytes.shrink_to_fit();
+      std::swap(batch, queue);
+      const std::uint64_t first = std::exchange(queue_first, queue_first + batch.count);
+      urgent = false;
+      lock.unlock();
+      if (!AppendBatch(batch, first)) return;
+      lock.lock();
+    }
+  }
+};
+
+// ---- CreditPort ---------------------------------------------------------------------------------
+
+CreditPort::CreditPort(CreditHost& host, WorkerMailbox& mailbox)
+    : host_(host), state_(std::make_unique<State>(mailbox)) {
+  const std::lock_guard lock(host_.state_->ports_mutex);
+  host_.state_->ports.push_back(state_.get());
+}
+
+CreditPort::~CreditPort() {
+  CHECK(state_->waiters.empty(), "a coroutine that waits here would never go on");
+  const std::lock_guard lock(host_.state_->ports_mutex);
+  std::erase(host_.state_->ports, state_.get());
+}
+
+gateway::AdmitReply CreditPort::Admit(const gateway::AdmitCommand& command) {
+  CreditHost::State& host = *host_.state_;
+  gateway::AdmitReply reply;
+  bool wake = false;
+  {
+    const std::lock_guard lock(host.mutex);
+    if (!host.available.load(std::memory_order_relaxed) || host.stopping ||
+        host.queue.bytes.size() > host.options.queue_bytes_max) {
+      reply.refusal = Refusal::kLedgerUnavailable;
+      reply.retry_after = kUnavailableRetryAfter;
+      return reply;
+    }
+    reply = host.machine.Admit(command, host.options.wall_now(), host.queue);
+    if (reply.refusal == Refusal::kNone) wake = host.NoteUrgent();
+  }
+  if (wake) host.wake.notify_one();
+  return reply;
+}
+
+gateway::SettleReply CreditPort::Settle(const gateway::SettleCommand& command) {
+  CreditHost::State& host = *host_.state_;
+  gateway::SettleReply reply;
+  bool wake = false;
+  {
+    const std::lock_guard lock(host.mutex);
+    reply = host.machine.Settle(command, host.options.wall_now(), host.queue);
+    wake = host.NoteUrgent();
+  }
+  if (wake) host.wake.notify_one();
+  return reply;
+}
+
+void CreditPort::Checkpoint(const gateway::CheckpointCommand& command) {
+  CreditHost::State& host = *host_.state_;
+  bool wake = false;
+  {
+    const std::lock_guard lock(host.mutex);
+    // While nothing can be written checkpoints would only pile up; the settlement tells it all.
+    if (!host.available.load(std::memory_order_relaxed)) return;
+    if (host.queue.count == 0) {
+      host.checkpoint_due =
+          std::chrono::steady_clock::now() + Chrono(host.options.checkpoint_delay);
+    }
+    host.machine.Checkpoint(command, host.options.wall_now(), host.queue);
+    // A thread that sleeps without an end learns of the new end; any other looks by itself.
+    wake = host.queue.count > 0 && host.sleep == CreditHost::State::Sleep::kUntilWork;
+    if (wake) host.sleep = CreditHost::State::Sleep::kUntilCheckpointDue;
+  }
+  if (wake) host.wake.notify_one();
+}
+
+Task<bool> CreditPort::Durable(JournalPosition position) {
+  CreditHost::State& host = *host_.state_;
+  if (position.n <= host.durable.load()) co_return true;
+  if (!host.available.load()) co_return false;
+
+  struct Wait {
+    CreditPort& port;
+    JournalPosition position;
+    bool durable = false;
+
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<> coroutine) {
+      State& state = *port.state_;
+      const CreditHost::State& host = *port.host_.state_;
+      // Behind all whose position is not later: who came first goes on first.
+      const auto at =
+          std::ranges::upper_bound(state.waiters, position, {}, &State::Waiter::position);
+      state.waiters.insert(at, {position, coroutine, &durable});
+      state.first.store(state.waiters.front().position.n);
+      // Looked at again now that the journal thread can see us; see State.
+      durable = position.n <= host.durable.load();
+      if (!durable && host.available.load()) return true;
+      std::erase_if(state.waiters,
+                    [&](const State::Waiter& waiter) { return waiter.coroutine == coroutine; });
+      state.first.store(state.waiters.empty() ? UINT64_MAX : state.waiters.front().position.n);
+      return false;
+    }
+    bool await_resume() const noexcept { return durable; }
+  };
+  co_return co_await Wait{*this, position};
+}
+
+void CreditPort::Resume() {
+  State& state = *state_;
+  const CreditHost::State& host = *host_.state_;
+  // Before the positions are read: a batch that ends from here on notifies anew.
+  state.notified.store(false);
+  const bool available = host.available.load();
+  const std::uint64_t durable = host.durable.load();
+  // Taken out before anyone is resumed, because whoever goes on may come back to wait.
+  std::vector<State::Waiter> woken = std::move(state.woken);
+  woken.clear();
+  const auto end = available ? std::ranges::upper_bound(state.waiters, JournalPosition{durable}, {},
+                                                        &State::Waiter::position)
+                             : state.waiters.end();
+  woken.assign(state.waiters.begin(), end);
+  state.waiters.erase(state.waiters.begin(), end);
+  state.first.store(state.waiters.empty() ? UINT64_MAX : state.waiters.front().position.n);
+  for (const State::Waiter& waiter : woken) {
+    *waiter.durable = waiter.position.n <= durable;
+    waiter.coroutine.resume();
+  }
+  state.woken = std::move(woken);
+}
+
+// ---- CreditHost ---------------------------------------------------------------------------------
+
+CreditHost::CreditHost(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Result<std::unique_ptr<CreditHost>> CreditHost::Start(std::unique_ptr<store::Journal> journal,
+                                                      Options options, CreditStart& start) {
+  CHECK(options.wall_now != nullptr, "the host needs a wall clock");
+  const SteadyTime begun = std::chrono::steady_clock::now();
+  auto state = std::make_unique<State>(std::move(journal), std::move(options));
+  start = {};
+  const auto read =
+      state->journal->ReadAll([&](const store::JournalBatch& batch) -> std::optional<std::string> {
+        std::span<const std::uint8_t> bytes = batch.records;
+        for (std::uint32_t i = 0; i < batch.count; ++i) {
+          const auto record = ledger::Decode(bytes);
+          if (!record) {
+            return "record " + std::to_string(i + 1) + ": " + std::string(Name(record.error()));
+          }
+          if (auto problem = state->machine.Replay(*record)) return problem;
+          ++start.records;
+        }
+        if (!bytes.empty()) return "bytes after the last record";
+        return std::nullopt;
+      });
+  if (!read)
+    return std::unexpected(Because("the ledger's journal cannot be replayed: ", read.error()));
+
+  std::uint64_t first = state->machine.last_position().n + 1;
+  start.resolution = state->machine.ResolveOpen(state->options.wall_now(), state->queue);
+  if (state->queue.count > 0) {
+    const store::AppendOutcome outcome = state->journal->Append(
+        {.first_position = first, .count = state->queue.count, .records = state->queue.bytes});
+    if (outcome != store::AppendOutcome::kDurable) {
+      return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment,
+                  "the requests that were open at the crash cannot be resolved: " +
+                      state->journal->last_problem());
+    }
+    first += state->queue.count;
+    state->queue.Clear();
+  }
+  state->queue_first = first;
+  state->durable.store(first - 1);
+  start.totals = state->machine.Totals();
+  start.replay_time = {
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begun)
+          .count()};
+  auto* running = state.get();
+  std::unique_ptr<CreditHost> host(new CreditHost(std::move(state)));
+  running->thread = std::thread([running] { running->CommitUntilStopped(); });
+  return host;
+}
+
+CreditHost::~CreditHost() {
+  {
+    const std::lock_guard lock(state_->ports_mutex);
+    CHECK(state_->ports.empty(), "a CreditPort does not outlive its host");
+  }
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->wake.notify_all();
+  state_->thread.join();
+}
+
+std::optional<gateway::KeyStanding> CreditHost::Standing(const KeyId& key) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.Standing(key);
+}
+
+gateway::CreditTotals CreditHost::Totals() {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.Totals();
+}
+
+CreditHost::JournalCounters CreditHost::Counters() {
+  return {.records = state_->records.load(std::memory_order_relaxed),
+          .commits = state_->commits.load(std::memory_order_relaxed),
+          .failures = state_->failures.load(std::memory_order_relaxed),
+          .available = state_->available.load(std::memory_order_relaxed)};
+}
+
+}  // namespace weir::server
