@@ -83,9 +83,12 @@ Result<void> WriteWhole(const std::string& path, int fd, std::string_view bytes)
 // half pepper, and of two first starts at once one wins and both use its bytes.
 Result<void> CreatePepper(const std::string& data_dir, const std::string& path) {
   const auto random = SystemRandom32();
+  const auto name = SystemRandom32();
   if (!random) return std::unexpected(random.error());
-  const std::string part = fmt::format("{}.{}", path, getpid());
-  unlink(part.c_str());
+  if (!name) return std::unexpected(name.error());
+  // A name nobody else picks: two first starts may be two processes or two threads.
+  const std::string part = fmt::format("{}.{:02x}{:02x}{:02x}{:02x}", path, (*name)[0], (*name)[1],
+                                       (*name)[2], (*name)[3]);
   {
     const File file(open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (file.get() < 0) return Unwritable(path, errno);
