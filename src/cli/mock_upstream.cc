@@ -484,14 +484,14 @@ Task<void> MockExchange::Serve() {
   } else {
     out_ = PlainPieces(reply_);
   }
+  // Codex takes only 426 for "no WebSocket here" without trying again for seconds.
+  if (target.operation == SandboxOperation::kMethodNotAllowed && !head_.Find("upgrade").empty()) {
+    out_.status = 426;
+  }
   ReplyHead head;
   head.status = out_.status;
   head.content_type = out_.content_type;
   head.headers = HeadLines();
-  // Codex takes only 426 for "no WebSocket here" without trying again for seconds.
-  if (target.operation == SandboxOperation::kMethodNotAllowed && !head_.Find("upgrade").empty()) {
-    head.status = 426;
-  }
   if (out_.is_stream) state_.open_streams.fetch_add(1, std::memory_order_relaxed);
   if (taken_ || reply_.pause.ns > 0) downstream_.WatchHangUp(interrupt_);
   if (taken_) {

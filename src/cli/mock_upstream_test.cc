@@ -108,6 +108,7 @@ struct Call {
   std::string path = "/v1/responses";
   std::string body = R"({"model":"m","stream":true,"input":"Count from 1 to 3"})";
   std::string key = "sk-account-0001";
+  bool upgrade = false;
 };
 
 constexpr const char* kJson = R"({"model":"m","input":"ECHO:hello"})";
@@ -126,6 +127,7 @@ class MockUpstreamTest : public testing::Test {
     held->head.headers = {{"Authorization", held->authorization},
                           {"X-Client-Request-Id", "client-7"},
                           {"X-Odd", "\xFF\"quote"}};
+    if (held->call.upgrade) held->head.headers.push_back({"Upgrade", "websocket"});
     auto fake = std::make_unique<FakeDownstream>(runtime_, held->call.body);
     fake->gone_after_writes = gone_after_writes;
     Spawn(Run(held->head, *fake, held->done));
@@ -194,6 +196,7 @@ TEST_F(MockUpstreamTest, Paths_WithAndWithoutPrefix) {
   EXPECT_EQ(Make({.path = "/v1/embeddings", .body = R"({"model":"e","input":"a"})"})->status, 200);
   EXPECT_EQ(Make({.path = "/v1/images"})->status, 404);
   EXPECT_EQ(Make({.method = "GET"})->status, 405);
+  EXPECT_EQ(Make({.method = "GET", .upgrade = true})->status, 426);
   EXPECT_EQ(Make({.body = "{"})->status, 400);
   EXPECT_EQ(Make({.body = std::string((64 << 20) + 1, ' ')})->status, 413);
 }
