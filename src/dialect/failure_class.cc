@@ -394,6 +394,9 @@ FailureClass ClassOf(Dialect dialect, int status, const ErrorBody& body,
       }
       // Without JSON it is not the API that answered: a wrong base path.
       return body.json ? FailureClass::kCallersFault : FailureClass::kServerError;
+    // Often a page of a proxy before the API, and still about the size of what the caller sent.
+    case 413:
+      return FailureClass::kCallersFault;
     case 408:
     case 499:
       return FailureClass::kServerError;

@@ -547,6 +547,10 @@ const char* JsonPathReader::SkipContainer(const char* at, const char* end) {
 void JsonPathReader::EndName(std::string_view name) {
   const std::uint8_t parent = frames_[depth_ - 1].node;
   node_ = table_->Find(parent, name);
+  // Kept apart, because the names inside the usage come before its end.
+  if (depth_ == 1 && node_ != kNoNode && table_->nodes[node_].field == kUsage) {
+    usage_at_ = name_at_;
+  }
   state_ = State::kAfterName;
 }
 
@@ -640,7 +644,7 @@ void JsonPathReader::EndValue(const char* behind) {
   }
   if (depth_ == 1 && frames_[0].object && node_ != kNoNode &&
       table_->nodes[node_].field == kUsage) {
-    findings_.usage_member = {name_at_, Position(behind) - name_at_};
+    findings_.usage_member = {usage_at_, Position(behind) - usage_at_};
   }
   state_ = State::kAfterValue;
 }

@@ -159,6 +159,7 @@ class JsonPathReader {
   const char* piece_ = nullptr;  // what was given to Append, during Append
   std::size_t base_ = 0;         // position of the current piece in the document
   std::size_t name_at_ = 0;      // position of the current member's name
+  std::size_t usage_at_ = 0;     // position of the name of a top-level usage
   std::size_t raw_at_ = 0;       // position of the skipped container
   State state_ = State::kValue;
   std::uint8_t node_ = 0;  // where the value that comes next stands
