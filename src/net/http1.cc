@@ -206,6 +206,12 @@ HeadScanner::State HeadScanner::Scan(std::string_view bytes, const HeadLimits& l
                             ? std::memchr(bytes.data() + from, '\n', bytes.size() - from)
                             : nullptr;
     if (found == nullptr) {
+      // A request line has no control characters: a TLS hello on a plain port is told so at once
+      // instead of being waited for.
+      for (std::size_t i = from; lines_ == 0 && i < bytes.size(); ++i) {
+        const auto c = static_cast<unsigned char>(bytes[i]);
+        if ((c < 0x20 && c != '\r') || c >= 0x7F) return State::kBad;
+      }
       looked_ = bytes.size() > at_ ? bytes.size() - at_ : 0;
       const std::size_t line_max = lines_ == 0 ? limits.start_line_max : limits.field_line_max;
       if (looked_ > line_max || bytes.size() > limits.head_max) return State::kTooLarge;

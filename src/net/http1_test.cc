@@ -153,6 +153,11 @@ TEST(HeadScanner, ByteByByte_FindsTheSameEnd) {
   EXPECT_EQ(scanner.head_size(), whole.head_size());
 }
 
+TEST(HeadScanner, BytesThatAreNoText_AreRefusedWithoutALineEnd) {
+  HeadScanner scanner;
+  EXPECT_EQ(scanner.Scan(std::string_view("\x16\x03\x01\x02\x00", 5), {}), State::kBad);
+}
+
 TEST(HeadScanner, EndlessLine_IsRefusedBeforeItEnds) {
   HeadScanner scanner;
   EXPECT_EQ(scanner.Scan("GET /" + std::string(8200, 'a'), {}), State::kTooLarge);
