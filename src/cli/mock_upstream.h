@@ -17,7 +17,7 @@
 #include "base/task.h"
 #include "gateway/ports.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): the library's name
 class App;
 }
 
