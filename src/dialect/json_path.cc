@@ -17,7 +17,23 @@ struct PathLine {
   JsonField field;
 };
 
+// The first eight bytes of a name as a number, zeros behind a shorter one: one comparison decides
+// nearly every lookup.
+constexpr std::uint64_t Head(std::string_view name) {
+  std::uint64_t head = 0;
+  const std::size_t length = std::min<std::size_t>(name.size(), 8);
+  for (std::size_t i = length; i-- > 0;) {
+    head = (head << 8) | static_cast<unsigned char>(name[i]);
+  }
+  return head;
+}
+
+std::uint64_t HeadAtRunTime(std::string_view name) {
+  return name.size() >= 8 ? LoadWord(name.data()) : Head(name);
+}
+
 struct PathNode {
+  std::uint64_t head = 0;
   std::string_view name;
   JsonField field = JsonField::kNone;
   std::uint8_t first_child = kNoNode;
@@ -43,17 +59,23 @@ struct JsonPathTable {
     }
   }
 
-  constexpr std::uint8_t Find(std::uint8_t parent, std::string_view name) const {
+  // `head` is that of `name`.
+  constexpr std::uint8_t Find(std::uint8_t parent, std::string_view name,
+                              std::uint64_t head) const {
     std::uint8_t child = nodes[parent].first_child;
-    while (child != kNoNode && nodes[child].name != name) child = nodes[child].next_sibling;
+    for (; child != kNoNode; child = nodes[child].next_sibling) {
+      const PathNode& node = nodes[child];
+      if (node.head != head || node.name.size() != name.size()) continue;
+      if (name.size() <= 8 || node.name == name) break;
+    }
     return child;
   }
 
  private:
   consteval std::uint8_t Child(std::uint8_t parent, std::string_view name) {
-    const std::uint8_t found = Find(parent, name);
+    const std::uint8_t found = Find(parent, name, Head(name));
     if (found != kNoNode) return found;
-    nodes[count] = {name, JsonField::kNone, kNoNode, nodes[parent].first_child};
+    nodes[count] = {Head(name), name, JsonField::kNone, kNoNode, nodes[parent].first_child};
     nodes[parent].first_child = count;
     return count++;
   }
@@ -372,7 +394,7 @@ const char* JsonPathReader::ReadToken(const char* at, const char* end) {
           kept_.clear();
           string_bytes_ = 0;
           high_surrogate_ = 0;
-          use_ = StringUse::kKeep;
+          use_ = UseOfScalar();
           state_ = State::kScalar;
           return at;
       }
@@ -388,7 +410,9 @@ const char* JsonPathReader::ReadToken(const char* at, const char* end) {
         const char* const quote = FindQuoteOrBackslash(at, end);
         if (quote != end && *quote == '"') {
           EndName({at, static_cast<std::size_t>(quote - at)});
-          return quote + 1;
+          if (quote + 1 == end || quote[1] != ':') return quote + 1;
+          state_ = State::kValue;
+          return quote + 2;
         }
         BeginString(StringUse::kName);
         return at;
@@ -424,6 +448,13 @@ JsonPathReader::StringUse JsonPathReader::UseOfString() const {
   if (field == kText || field == kRaw || field == kFinish) return StringUse::kCountOnly;
   if (field == kError || IsCount(field) || IsShortText(field)) return StringUse::kKeep;
   return StringUse::kIgnore;
+}
+
+// Like a string, but an error that is a literal must be read to know it from null.
+JsonPathReader::StringUse JsonPathReader::UseOfScalar() const {
+  const JsonField field = node_ == kNoNode ? kNone : table_->nodes[node_].field;
+  const bool read = field == kRaw || field == kError || IsCount(field) || IsShortText(field);
+  return read ? StringUse::kKeep : StringUse::kIgnore;
 }
 
 void JsonPathReader::BeginString(StringUse use) {
@@ -546,7 +577,7 @@ const char* JsonPathReader::SkipContainer(const char* at, const char* end) {
 
 void JsonPathReader::EndName(std::string_view name) {
   const std::uint8_t parent = frames_[depth_ - 1].node;
-  node_ = table_->Find(parent, name);
+  node_ = table_->Find(parent, name, HeadAtRunTime(name));
   // Kept apart, because the names inside the usage come before its end.
   if (depth_ == 1 && node_ != kNoNode && table_->nodes[node_].field == kUsage) {
     usage_at_ = name_at_;

@@ -131,6 +131,7 @@ class JsonPathReader {
   const char* ReadScalar(const char* at, const char* end);
   const char* SkipContainer(const char* at, const char* end);
   StringUse UseOfString() const;
+  StringUse UseOfScalar() const;
   void BeginString(StringUse use);
   void EndName(std::string_view name);
   void EndString(const char* behind);

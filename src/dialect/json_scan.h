@@ -41,6 +41,16 @@ inline const char* FindQuoteOrBackslash(const char* at, const char* end) {
   return at;
 }
 
+// The first '\\' in [at, end), or end.
+inline const char* FindBackslash(const char* at, const char* end) {
+  for (; end - at >= 8; at += 8) {
+    const std::uint64_t found = BytesEqual(LoadWord(at), '\\');
+    if (found != 0) return at + std::countr_zero(found) / 8;
+  }
+  while (at != end && *at != '\\') ++at;
+  return at;
+}
+
 // The first of '"' '[' ']' '{' '}' in [at, end), or end. '[' and '{', ']' and '}' differ in one
 // bit, which is set before comparing.
 inline const char* FindQuoteOrBracket(const char* at, const char* end) {

@@ -4,6 +4,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -121,21 +122,30 @@ std::unexpected<ShapeError> BadMember(std::string_view param, std::string_view w
                                     std::string(param)});
 }
 
+// True for the byte behind a backslash of every escape but \u.
+constexpr std::array<bool, 256> kShortEscapes = [] {
+  std::array<bool, 256> table{};
+  for (const unsigned char c : std::string_view("\"\\/bfnrt")) table[c] = true;
+  return table;
+}();
+
 // Whether the inside of a string has only escapes that exist.
 bool EscapesAreValid(std::string_view inside) {
-  std::size_t at = inside.find('\\');
-  while (at != std::string_view::npos) {
-    if (++at >= inside.size()) return false;
-    if (inside[at] == 'u') {
-      if (inside.size() - at < 5) return false;
-      for (std::size_t i = 1; i <= 4; ++i) {
-        if (HexDigit(inside[at + i]) < 0) return false;
+  const char* at = inside.data();
+  const char* const end = at + inside.size();
+  while ((at = FindBackslash(at, end)) != end) {
+    if (++at == end) return false;
+    if (*at == 'u') {
+      if (end - at < 5) return false;
+      for (int i = 1; i <= 4; ++i) {
+        if (HexDigit(at[i]) < 0) return false;
       }
-      at += 4;
-    } else if (std::string_view("\"\\/bfnrt").find(inside[at]) == std::string_view::npos) {
+      at += 5;
+    } else if (kShortEscapes[static_cast<unsigned char>(*at)]) {
+      ++at;
+    } else {
       return false;
     }
-    at = inside.find('\\', at + 1);
   }
   return true;
 }
@@ -309,7 +319,8 @@ std::optional<Span> Walk::ReadString(std::size_t i) {
 Member Walk::Find(std::string_view name) const {
   if (name.size() > kMemberNameBytesMax) return Member::kOther;
   for (const auto& known : kMembers) {
-    if (known.name == name && (known.dialects & dialect_bit_) != 0 && known.parent == context_) {
+    if (known.name.size() == name.size() && known.name == name &&
+        (known.dialects & dialect_bit_) != 0 && known.parent == context_) {
       return known.member;
     }
   }

@@ -1,6 +1,7 @@
 #include "dialect/usage_reader.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "dialect/json_scan.h"
 
@@ -22,6 +23,20 @@ std::string_view LeadingType(std::string_view data) {
   if (end == std::string_view::npos) return {};
   const std::string_view type = data.substr(0, end);
   return type.find('\\') == std::string_view::npos ? type : std::string_view();
+}
+
+// The length of the text `delta` of an event of Responses, when it is found and has no escapes.
+// In JSON the bytes "delta":" with these quotes can only be a name and the begin of its value: in a
+// string the quotes would have backslashes before them.
+std::optional<std::size_t> PlainDeltaBytes(std::string_view data) {
+  constexpr std::string_view kName = "\"delta\":\"";
+  const void* const found = memmem(data.data(), data.size(), kName.data(), kName.size());
+  if (found == nullptr) return std::nullopt;
+  const char* const begin = static_cast<const char*>(found) + kName.size();
+  const char* const end = data.data() + data.size();
+  const char* const stop = FindQuoteOrBackslash(begin, end);
+  if (stop == end || *stop != '"') return std::nullopt;
+  return static_cast<std::size_t>(stop - begin);
 }
 
 UpstreamErrorText ErrorText(const JsonPathReader& reader) {
@@ -134,9 +149,14 @@ EventVerdict StreamMeter::OnResponsesEvent(const SseEvent& event) {
   }
   EventVerdict verdict{.bytes = event.raw};
   if (type.ends_with(".delta")) {
+    verdict.content = true;
+    const auto plain = read ? std::nullopt : PlainDeltaBytes(event.data);
+    if (plain && event.data.ends_with('}')) {
+      delta_bytes_ += static_cast<std::int64_t>(*plain);
+      return verdict;
+    }
     read_data();
     delta_bytes_ += reader_.findings().text_bytes;
-    verdict.content = true;
     return verdict;
   }
   const StreamEnd end = type == "response.completed"    ? StreamEnd::kCompleted
