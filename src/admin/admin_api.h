@@ -16,6 +16,8 @@
 //      become no limit.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -25,10 +27,12 @@
 #include <vector>
 
 #include "base/id.h"
-#include "base/money.h"
+#include "base/result.h"
 #include "base/time.h"
 #include "config/config.h"
+#include "gateway/credit_control.h"
 #include "gateway/ports.h"
+#include "identity/api_key.h"
 
 namespace weir::store {
 class KeyStore;
@@ -65,41 +69,37 @@ AdminResponse BodyTooLarge();
 struct NodeStatus {
   std::string version;
   Instant started_at;
-  std::string config_hash;             // hex; equal files have equal hashes
-  std::uint64_t journal_position = 0;  // last record handed to the journal
-  std::uint64_t journal_durable = 0;   // last record on disk
+  std::uint64_t journal_records = 0;  // handed to the journal since the start
+  std::uint64_t journal_commits = 0;  // transactions they took
+  bool journal_available = true;      // false: the disk takes nothing now
   bool draining = false;
   std::int64_t connections = 0;
-  std::int64_t requests = 0;
-  std::int64_t streams = 0;
+  std::int64_t requests = 0;  // in progress
   std::int64_t workers = 0;
-};
-
-// What the credit machine says of one key.
-struct CreditView {
-  std::optional<NanoUsd> budget;  // none: no cap
-  NanoUsd spent;                  // settled charges
-  NanoUsd held;                   // reserved by requests in progress
-  std::int64_t open_reservations = 0;
 };
 
 // What the API stands on. All of it outlives the API; the functions are called on its thread.
 struct AdminPorts {
   store::KeyStore& keys;
   store::RequestLog& requests;
+  const identity::Pepper& pepper;                                 // for the digests of new keys
   std::function<std::shared_ptr<const config::Config>()> config;  // the one in force
   std::function<NodeStatus()> status;
   std::function<Instant()> now;
+  // 32 bytes nobody can guess, for secrets and ids: store::SystemRandom32.
+  std::function<Result<std::array<std::uint8_t, 32>>()> random;
   // Called after a key was stored, so that workers see it before the response leaves.
   std::function<void()> keys_changed;
-  // None: the credit machine has never seen the key. Unset: the ledger resource answers 503.
-  std::function<std::optional<CreditView>(KeyId)> credit;
+  // None: the credit machine has never seen the key.
+  std::function<std::optional<gateway::KeyStanding>(KeyId)> standing;
+  std::function<std::string()> metrics;  // the Prometheus text
 };
 
 class AdminApi {
  public:
-  // `token_hash` is the SHA-256 of the admin token (see admin/token.h); `hosts` are names besides
-  // loopback ones that the Host header may carry, without port ("admin.example.com").
+  // `token_hash` is admin::HashToken of the admin token; `hosts` are names with a dot that the Host
+  // header may carry, without port ("admin.example.com"). Addresses and names without a dot are
+  // always allowed: nobody outside can own one and point it here.
   AdminApi(AdminPorts ports, std::string token_hash, std::vector<std::string> hosts = {});
   ~AdminApi();
   AdminApi(const AdminApi&) = delete;

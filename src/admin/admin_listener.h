@@ -14,8 +14,7 @@
 
 namespace weir::admin {
 
-// The handler for Server::StartAdmin. `server` outlives it. Besides the API it answers /livez,
-// /readyz and /metrics.
+// The handler for Server::StartAdmin. `server` outlives it.
 std::unique_ptr<net::HttpHandler> MakeAdminListener(server::Server& server, std::string token_hash);
 
 // SessionShared::page.

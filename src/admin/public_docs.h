@@ -3,10 +3,12 @@
 // mounts them decides where. No secret, no upstream name.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "config/config.h"
+#include "server/session.h"
 
 namespace weir::admin {
 
@@ -17,9 +19,15 @@ std::string LlmsText(const config::Config& config, std::string_view base_url);
 // The whole: set-up, endpoints, models, errors, limits, retries.
 std::string LlmsFullText(const config::Config& config, std::string_view base_url);
 
+// The page at a path of the gateway listener ("/llms.txt"), or none.
+//   host   the request's Host header; used for links when it looks like one
+std::optional<server::Page> DocsPage(const config::Config& config, std::string_view path,
+                                     std::string_view host);
+
 // api/openapi.yaml as it was when this program was built.
 std::string_view OpenApiYaml();
 
+// The reference pages that are generated from code.
 // Every refusal with its status, type, code and message, as Markdown: docs/reference/errors.md.
 std::string ErrorsReferenceMarkdown();
 

@@ -21,6 +21,9 @@ Result<Secret> GenerateToken();
 // 64 lower-case hex digits.
 std::string HashToken(std::string_view token);
 
+// Compared in a time that does not depend on where they differ.
+bool TokenHasHash(std::string_view token, std::string_view hash);
+
 // The token of `data_dir`, made and stored if there is none.
 //   created   true when it was made now, so that the caller prints it once
 //   fails     kUnavailable when the directory cannot be written or the file is not a token, with a

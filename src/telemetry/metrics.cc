@@ -27,7 +27,7 @@ constexpr std::array<std::string_view, 10> kOperations = {"responses",
 constexpr std::size_t kEndings = 6;   // by value of EndingKind; 0 is not used
 constexpr std::size_t kStatuses = 6;  // by hundreds; 0 is none sent
 constexpr std::size_t kRefusals = 128;
-constexpr std::size_t kLives = 3;
+constexpr std::size_t kLives = 1;
 
 constexpr std::array<std::string_view, 5> kTokenKinds = {"input", "cached_input", "cache_write",
                                                          "output", "reasoning"};
@@ -86,9 +86,7 @@ enum DescriptionIndex : std::size_t {
   kFirstByteSeconds,
   kOverheadSeconds,
   kDurableSeconds,
-  kConnectionsGauge,
   kRequestsGauge,
-  kStreamsGauge,
   kBuildInfo,
   kStartTime,
 };
@@ -114,9 +112,7 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
      "Time of a served request that was not spent waiting for an upstream."},
     {"weir_durable_wait_seconds", "histogram", "",
      "Time an exchange waited for the journal to reach the disk."},
-    {"weir_connections", "gauge", "", "Connections of callers that are open."},
     {"weir_requests_in_progress", "gauge", "", "Requests that have no complete reply yet."},
-    {"weir_streams_in_progress", "gauge", "", "Replies that are being streamed."},
     {"weir_build_info", "gauge", "version", "Always 1; the label says what runs."},
     {"weir_start_time_seconds", "gauge", "", "When the process started, in seconds since 1970."},
 });
@@ -316,9 +312,7 @@ std::string Metrics::Text() const {
   histogram(kOverheadSeconds, kOverhead, kShortBounds);
   histogram(kDurableSeconds, kDurable, kShortBounds);
 
-  plain(kConnectionsGauge, Now(Live::kConnections));
   plain(kRequestsGauge, Now(Live::kRequests));
-  plain(kStreamsGauge, Now(Live::kStreams));
   AppendHead(kBuildInfo, out);
   line(kDescriptions[kBuildInfo].name, fmt::format(R"(version="{}")", version_), 1);
   AppendHead(kStartTime, out);

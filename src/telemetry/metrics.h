@@ -27,9 +27,7 @@ namespace weir::telemetry {
 
 // What is in progress on a worker now.
 enum class Live : std::uint8_t {
-  kConnections,  // accepted and not closed
-  kRequests,     // between the head of a request and the end of its reply
-  kStreams,      // requests of those whose reply is a stream that has begun
+  kRequests,  // between the head of a request and the end of its reply
 };
 
 class Metrics {

@@ -161,16 +161,15 @@ TEST(Metrics, Shards_AreSummed_AndCountedByTheirOwnThreadsOnly) {
     workers.emplace_back([&metrics, shard] {
       const ExchangeRecord record = Served();
       for (int i = 0; i < kEach; ++i) metrics.RecordExchange(shard, record);
-      metrics.Move(shard, Live::kConnections, 3);
-      metrics.Move(shard, Live::kConnections, -1);
+      metrics.Move(shard, Live::kRequests, 3);
+      metrics.Move(shard, Live::kRequests, -1);
     });
   }
   for (int i = 0; i < 20; ++i) EXPECT_FALSE(metrics.Text().empty());  // scrapes in between
   for (std::thread& worker : workers) worker.join();
   EXPECT_THAT(metrics.Text(), HasSubstr("weir_upstream_attempts_total 8000\n"));
-  EXPECT_THAT(metrics.Text(), HasSubstr("weir_connections 8\n"));
-  EXPECT_EQ(metrics.Now(Live::kConnections), 8);
-  EXPECT_EQ(metrics.Now(Live::kStreams), 0);
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_requests_in_progress 8\n"));
+  EXPECT_EQ(metrics.Now(Live::kRequests), 8);
 }
 
 TEST(Metrics, Callbacks_OfOneName_AreOneFamily) {

@@ -1,0 +1,38 @@
+// The handlers, by resource: keys.cc, requests.cc, ledger.cc, catalog.cc (models and upstreams),
+// effective_config.cc, status.cc. Private to this folder; admin/routes names them.
+#pragma once
+
+#include "admin/call.h"
+
+namespace weir::admin {
+
+AdminResponse CreateKey(const Call& call);
+AdminResponse ListKeys(const Call& call);
+AdminResponse GetKey(const Call& call);
+AdminResponse PatchKey(const Call& call);
+AdminResponse RotateKey(const Call& call);
+AdminResponse RevokeKey(const Call& call);
+
+AdminResponse ListRequests(const Call& call);
+AdminResponse GetRequest(const Call& call);
+
+AdminResponse GetKeyLedger(const Call& call);
+
+AdminResponse ListModels(const Call& call);
+AdminResponse ListUpstreams(const Call& call);
+
+AdminResponse GetConfig(const Call& call);
+// Equal configurations have equal hashes; secrets count only as set or not set.
+std::string ConfigHash(const config::Config& config);
+AdminResponse GetStatus(const Call& call);
+AdminResponse GetAudit(const Call& call);
+
+// For probes and scrapers: no token. On this listener only, because figures are the operator's.
+AdminResponse GetLive(const Call& call);
+AdminResponse GetReady(const Call& call);
+AdminResponse GetMetrics(const Call& call);
+
+// The page at /: where the API is and how the node does. Anyone who can reach the listener sees it.
+AdminResponse StatusPage(const Call& call);
+
+}  // namespace weir::admin

@@ -1,0 +1,180 @@
+// The requests resource: what happened, newest first, and the whole story of one exchange.
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "admin/body_reader.h"
+#include "admin/handlers.h"
+#include "admin/json_writer.h"
+#include "admin/price_text.h"
+#include "policy/quote.h"
+#include "store/request_log.h"
+
+namespace weir::admin {
+
+namespace {
+
+using telemetry::ExchangeRecord;
+
+void WriteRecord(const ExchangeRecord& record, JsonWriter& json) {
+  json.Text("id", RequestIdText(record.request))
+      .TextOrNull("key_id", record.key.empty() ? "" : KeyIdText(record.key))
+      .Time("started_at", record.started_at)
+      .TextOrNull("operation", record.operation)
+      .TextOrNull("model", record.model)
+      .TextOrNull("model_served", record.model_served)
+      .TextOrNull("upstream", record.upstream)
+      .Number("attempts", record.attempts)
+      .Number("status", record.status)
+      .Text("ending", Name(record.ending))
+      .TextOrNull("refusal", record.refusal == Refusal::kNone ? "" : TextOf(record.refusal).name)
+      .Flag("stream", record.stream)
+      .Flag("sandbox", record.sandbox)
+      .Open("usage", '{')
+      .Number("input_tokens", record.usage.input_tokens)
+      .Number("cached_input_tokens", record.usage.cached_input_tokens)
+      .Number("cache_write_tokens", record.usage.cache_write_tokens)
+      .Number("output_tokens", record.usage.output_tokens)
+      .Number("reasoning_tokens", record.usage.reasoning_tokens)
+      .Text("source", Name(record.usage.source))
+      .Close('}')
+      .Usd("held_usd", record.held)
+      .Usd("charged_usd", record.charged)
+      .Usd("overrun_usd", record.overrun)
+      .Open("time", '{')
+      .Number("total_us", record.total.ns / 1000)
+      .Number("upstream_us", record.upstream_time.ns / 1000)
+      .Number("first_byte_us", record.first_byte.ns / 1000)
+      .Number("durable_us", record.durable_time.ns / 1000)
+      .Close('}');
+}
+
+std::string EndingSentence(const ExchangeRecord& record) {
+  switch (record.ending) {
+    case EndingKind::kServed:
+      return fmt::format("Served: the whole reply left with status {}.", record.status);
+    case EndingKind::kRefused:
+      return fmt::format("Refused by the gateway with status {}: {}.", record.status,
+                         TextOf(record.refusal).message);
+    case EndingKind::kUpstreamFailed:
+      return fmt::format("The upstream failed; the caller got status {}.", record.status);
+    case EndingKind::kCallerGone:
+      return "The caller hung up before the reply was complete.";
+    case EndingKind::kCut:
+      return "The reply broke off after it had begun.";
+  }
+  return {};
+}
+
+std::string UsageSentence(const Usage& usage) {
+  switch (usage.source) {
+    case UsageSource::kNone:
+      return "Nothing was used.";
+    case UsageSource::kProvider:
+      return "The upstream reported the usage.";
+    case UsageSource::kEstimated:
+      return "The upstream reported no usage; the figures are the gateway's own count.";
+    case UsageSource::kCheckpoint:
+      return "The call was cut; the figures are the gateway's own count of what was delivered.";
+  }
+  return {};
+}
+
+// Why the charge is what it is. The price in force then is not kept in the log, only its result, so
+// the present price is shown with what it would give, and whether that is the same.
+void WriteExplanation(const ExchangeRecord& record, const config::Config& config,
+                      JsonWriter& json) {
+  json.Open("explanation", '[')
+      .Element(EndingSentence(record))
+      .Element(UsageSentence(record.usage));
+  if (record.attempts > 1) {
+    json.Element(
+        fmt::format("{} calls to upstreams were made; the last one counts.", record.attempts));
+  }
+  if (record.held.n > 0) {
+    json.Element(fmt::format(
+        "{} USD were held before the call, the most it could cost; {} USD were charged and {} USD "
+        "given back.",
+        FormatUsd(record.held), FormatUsd(record.charged),
+        FormatUsd(record.held - record.charged)));
+  }
+  if (record.overrun.n > 0) {
+    json.Element(fmt::format("It cost {} USD more than was held, which the operator bears.",
+                             FormatUsd(record.overrun)));
+  }
+  json.Close(']');
+
+  const config::Model* model = record.model.empty() ? nullptr : config.FindModel(record.model);
+  if (model == nullptr || !model->price || record.usage.source == UsageSource::kNone) {
+    json.Null("price");
+    return;
+  }
+  const NanoUsd cost = policy::PriceOf(*model->price, policy::Plausible(record.usage));
+  json.Open("price", '{').Text("basis", "the price in force now");
+  WritePrice(*model->price, json);
+  json.Usd("cost_usd", cost)
+      .Flag("equals_what_was_booked", cost == record.charged + record.overrun)
+      .Close('}');
+}
+
+}  // namespace
+
+AdminResponse ListRequests(const Call& call) {
+  static constexpr std::array<std::string_view, 5> kKnown = {"limit", "cursor", "key", "model",
+                                                             "status"};
+  QueryReader reader(call.request.query, kKnown);
+  store::RequestQuery query;
+  query.limit = reader.Count("limit", 1, kPageMax).value_or(kPageDefault);
+  query.model = reader.Text("model");
+  if (const auto status = reader.Count("status", 100, 599))
+    query.status = static_cast<int>(*status);
+  if (const auto text = reader.Text("key")) {
+    query.key = ParseKeyId(*text);
+    if (!query.key) reader.Refuse("key", "is not the id of a key, such as key_01J...");
+  }
+  if (const auto text = reader.Text("cursor")) {
+    query.after = ParseRequestId(*text);
+    if (!query.after)
+      reader.Refuse("cursor", "is not a cursor; use next_cursor of the page before");
+  }
+  if (!reader.errors().empty()) {
+    return Problem(ProblemType::kInvalidRequest, "The query is wrong; see errors.",
+                   reader.errors());
+  }
+  const auto records = call.ports.requests.List(query);
+  if (!records) return Problem(records.error());
+  JsonWriter json;
+  json.Open('{').Open("data", '[');
+  for (const ExchangeRecord& record : *records) {
+    json.Open('{');
+    WriteRecord(record, json);
+    json.Close('}');
+  }
+  const bool more = static_cast<std::int64_t>(records->size()) == query.limit;
+  json.Close(']')
+      .TextOrNull("next_cursor", more ? RequestIdText(records->back().request) : std::string())
+      .Close('}');
+  return JsonResponse(json.Take());
+}
+
+AdminResponse GetRequest(const Call& call) {
+  const auto id = ParseRequestId(call.id);
+  if (!id) return Problem(ProblemType::kNotFound, "There is no request with this id.");
+  const auto record = call.ports.requests.Find(*id);
+  if (!record) return Problem(record.error());
+  if (!*record) {
+    return Problem(ProblemType::kNotFound,
+                   "There is no request with this id in the log. A request appears when it has "
+                   "ended.");
+  }
+  JsonWriter json;
+  json.Open('{');
+  WriteRecord(**record, json);
+  WriteExplanation(**record, *call.ports.config(), json);
+  json.Close('}');
+  return JsonResponse(json.Take());
+}
+
+}  // namespace weir::admin

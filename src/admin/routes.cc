@@ -1,0 +1,50 @@
+#include "admin/routes.h"
+
+#include <algorithm>
+#include <array>
+
+#include "admin/handlers.h"
+
+namespace weir::admin {
+
+namespace {
+
+constexpr std::array kRoutes = {
+    Route{"POST", "/admin/v1/keys", CreateKey},
+    Route{"GET", "/admin/v1/keys", ListKeys},
+    Route{"GET", "/admin/v1/keys/{id}", GetKey},
+    Route{"PATCH", "/admin/v1/keys/{id}", PatchKey},
+    Route{"DELETE", "/admin/v1/keys/{id}", RevokeKey},
+    Route{"POST", "/admin/v1/keys/{id}/rotate", RotateKey},
+    Route{"GET", "/admin/v1/requests", ListRequests},
+    Route{"GET", "/admin/v1/requests/{id}", GetRequest},
+    Route{"GET", "/admin/v1/ledger/keys/{id}", GetKeyLedger},
+    Route{"GET", "/admin/v1/models", ListModels},
+    Route{"GET", "/admin/v1/upstreams", ListUpstreams},
+    Route{"GET", "/admin/v1/config", GetConfig},
+    Route{"GET", "/admin/v1/audit", GetAudit},
+    Route{"GET", "/admin/v1/status", GetStatus},
+    Route{"GET", "/", StatusPage, Access::kOpen},
+    Route{"GET", "/livez", GetLive, Access::kOpen},
+    Route{"GET", "/readyz", GetReady, Access::kOpen},
+    Route{"GET", "/metrics", GetMetrics, Access::kOpen},
+};
+
+constexpr std::string_view kId = "{id}";
+
+}  // namespace
+
+std::span<const Route> Routes() { return kRoutes; }
+
+Match MatchPath(std::string_view pattern, std::string_view path) {
+  const std::size_t at = pattern.find(kId);
+  if (at == std::string_view::npos) return {pattern == path, {}};
+  const std::string_view tail = pattern.substr(at + kId.size());
+  if (!path.starts_with(pattern.substr(0, at))) return {};
+  path.remove_prefix(at);
+  const std::size_t end = std::min(path.find('/'), path.size());
+  if (end == 0 || path.substr(end) != tail) return {};
+  return {true, path.substr(0, end)};
+}
+
+}  // namespace weir::admin
