@@ -182,9 +182,9 @@ AdmitReply CreditControl::Admit(const AdmitCommand& command, Instant now,
   const policy::Rate requests = policy::WithLimit(key.requests, limits.requests_per_minute, tick);
   const policy::Rate tokens = policy::WithLimit(key.tokens, limits.tokens_per_minute, tick);
   AdmitReply reply;
-  reply.requests = policy::View(requests, tick);
-  reply.tokens = policy::View(tokens, tick);
   const auto refuse = [&](Refusal refusal, Duration retry_after) {
+    reply.requests = policy::View(requests, tick);
+    reply.tokens = policy::View(tokens, tick);
     reply.refusal = refusal;
     reply.retry_after = retry_after;
     if (limits.budget) {

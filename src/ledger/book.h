@@ -29,7 +29,7 @@ class Book {
     // How many transfers that can no longer change are remembered, so that a repeated one is
     // answered kExists. Open pending transfers are always known; ids are ours and unique, so the
     // memory catches a command delivered twice and not an old one replayed by a caller.
-    std::size_t settled_transfers_remembered = 4096;
+    std::size_t settled_transfers_remembered = 1024;
     std::size_t accounts_expected = 0;
   };
 

@@ -1,6 +1,7 @@
 #include "ledger/record.h"
 
-#include <type_traits>
+#include <bit>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -25,7 +26,9 @@ class Writer {
 
   void Byte(std::uint8_t value) { bytes_[size_++] = value; }
   void Fixed(std::uint64_t value) {
-    for (int shift = 0; shift < 64; shift += 8) Byte(static_cast<std::uint8_t>(value >> shift));
+    if constexpr (std::endian::native == std::endian::big) value = std::byteswap(value);
+    std::memcpy(bytes_ + size_, &value, sizeof value);
+    size_ += sizeof value;
   }
   void Varint(std::uint64_t value) {
     for (; value >= 0x80; value >>= 7) Byte(static_cast<std::uint8_t>(value | 0x80));
