@@ -18,8 +18,8 @@ namespace weir {
 
 }  // namespace weir
 
-#define CHECK(condition, why)                                         \
-  do {                                                                \
-    if (!(condition)) [[unlikely]]                                    \
-      ::weir::CheckFailed(__FILE__, __LINE__, #condition, why);       \
+#define CHECK(condition, why)                                   \
+  do {                                                          \
+    if (!(condition)) [[unlikely]]                              \
+      ::weir::CheckFailed(__FILE__, __LINE__, #condition, why); \
   } while (false)

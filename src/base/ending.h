@@ -18,11 +18,16 @@ enum class EndingKind : std::uint8_t {
 
 constexpr std::string_view Name(EndingKind kind) {
   switch (kind) {
-    case EndingKind::kServed: return "served";
-    case EndingKind::kRefused: return "refused";
-    case EndingKind::kUpstreamFailed: return "upstream_failed";
-    case EndingKind::kCallerGone: return "caller_gone";
-    case EndingKind::kCut: return "cut";
+    case EndingKind::kServed:
+      return "served";
+    case EndingKind::kRefused:
+      return "refused";
+    case EndingKind::kUpstreamFailed:
+      return "upstream_failed";
+    case EndingKind::kCallerGone:
+      return "caller_gone";
+    case EndingKind::kCut:
+      return "cut";
   }
   return "unknown";
 }

@@ -46,8 +46,8 @@ std::optional<NanoUsd> ParseUsd(std::string_view text) {
 
 std::string FormatUsd(NanoUsd amount) {
   const bool negative = amount.n < 0;
-  const auto magnitude = negative ? 0 - static_cast<std::uint64_t>(amount.n)
-                                  : static_cast<std::uint64_t>(amount.n);
+  const auto magnitude =
+      negative ? 0 - static_cast<std::uint64_t>(amount.n) : static_cast<std::uint64_t>(amount.n);
   std::string text = negative ? "-" : "";
   text += std::to_string(magnitude / kNanoPerUsd);
   std::string fraction = std::to_string(magnitude % kNanoPerUsd);

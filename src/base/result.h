@@ -12,15 +12,15 @@ namespace weir {
 // What went wrong, as far as some code reacts to the difference. Closed on purpose: a new code
 // exists only when a caller of ours, or code of ours, does something else because of it.
 enum class ErrorCode : std::uint8_t {
-  kBadInput,         // malformed bytes: framing, JSON, configuration
-  kTooLarge,         // a bound was exceeded
-  kTimeout,          // a deadline passed
-  kConnectFailed,    // no connection: DNS, refused, TLS
-  kConnectionLost,   // a connection ended in the middle of a message
-  kInterrupted,      // we were told to stop: caller gone, drain
-  kUnavailable,      // a part of ours that is needed is not working (journal, disk)
-  kNotFound,         // the named thing does not exist
-  kConflict,         // the named thing exists already, or changed meanwhile
+  kBadInput,        // malformed bytes: framing, JSON, configuration
+  kTooLarge,        // a bound was exceeded
+  kTimeout,         // a deadline passed
+  kConnectFailed,   // no connection: DNS, refused, TLS
+  kConnectionLost,  // a connection ended in the middle of a message
+  kInterrupted,     // we were told to stop: caller gone, drain
+  kUnavailable,     // a part of ours that is needed is not working (journal, disk)
+  kNotFound,        // the named thing does not exist
+  kConflict,        // the named thing exists already, or changed meanwhile
 };
 
 // Who caused it: decides the blame in logs and the status a caller sees.

@@ -16,10 +16,14 @@ enum class UsageSource : std::uint8_t {
 
 constexpr std::string_view Name(UsageSource source) {
   switch (source) {
-    case UsageSource::kNone: return "none";
-    case UsageSource::kProvider: return "provider";
-    case UsageSource::kEstimated: return "estimated";
-    case UsageSource::kCheckpoint: return "checkpoint";
+    case UsageSource::kNone:
+      return "none";
+    case UsageSource::kProvider:
+      return "provider";
+    case UsageSource::kEstimated:
+      return "estimated";
+    case UsageSource::kCheckpoint:
+      return "checkpoint";
   }
   return "none";
 }

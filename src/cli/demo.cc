@@ -90,8 +90,8 @@ std::optional<std::string> FindExample(const std::string& name) {
   if (name.empty() || name.find('/') != std::string::npos || name.front() == '.') return {};
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
-  for (const fs::path& root : {fs::current_path(error), program / ".." / "..",
-                               program / ".." / "share" / "weir"}) {
+  for (const fs::path& root :
+       {fs::current_path(error), program / ".." / "..", program / ".." / "share" / "weir"}) {
     const fs::path file = root / "examples" / name / "weir.yaml";
     if (fs::exists(file, error)) return fs::weakly_canonical(file, error).string();
   }
@@ -112,10 +112,11 @@ void PrintReady(const Ready& ready, const config::Config& config, const std::str
                                       {"upstreams", upstreams}};
     std::printf("%s\n", boost::json::serialize(line).c_str());
   } else {
-    std::printf("\n  %s is ready\n\n  gateway      %s\n  admin        %s\n  admin token  %s\n"
-                "  upstream     %s (mock)\n",
-                config.brand.name.c_str(), ready.base_url.c_str(), ready.admin_url.c_str(),
-                std::string(ready.admin_token.Reveal()).c_str(), mock_url.c_str());
+    std::printf(
+        "\n  %s is ready\n\n  gateway      %s\n  admin        %s\n  admin token  %s\n"
+        "  upstream     %s (mock)\n",
+        config.brand.name.c_str(), ready.base_url.c_str(), ready.admin_url.c_str(),
+        std::string(ready.admin_token.Reveal()).c_str(), mock_url.c_str());
     for (const auto& key : ready.keys) {
       std::printf("  key %-12s %s\n", key.name.c_str(), std::string(key.secret.Reveal()).c_str());
     }

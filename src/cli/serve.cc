@@ -12,8 +12,8 @@
 
 #include "admin/admin_listener.h"
 #include "admin/token.h"
-#include "cli/cli.h"
 #include "base/version.h"
+#include "cli/cli.h"
 #include "config/defaults.h"
 #include "server/server.h"
 
@@ -75,11 +75,12 @@ void PrintBanner(const Ready& ready, const config::Config& config) {
     std::printf("  key %-6s %s\n", key.name.c_str(), std::string(key.secret.Reveal()).c_str());
   }
   if (!ready.keys.empty()) {
-    std::printf("\n  curl %s/v1/responses -H 'Authorization: Bearer %s' "
-                "-H 'Content-Type: application/json' "
-                "-d '{\"model\": \"%s\", \"input\": \"Reply with only: Weir is connected.\"}'\n",
-                ready.base_url.c_str(), std::string(ready.keys.front().secret.Reveal()).c_str(),
-                model.c_str());
+    std::printf(
+        "\n  curl %s/v1/responses -H 'Authorization: Bearer %s' "
+        "-H 'Content-Type: application/json' "
+        "-d '{\"model\": \"%s\", \"input\": \"Reply with only: Weir is connected.\"}'\n",
+        ready.base_url.c_str(), std::string(ready.keys.front().secret.Reveal()).c_str(),
+        model.c_str());
   } else {
     std::printf("\n  make a key: weir keys create --name first\n");
   }

@@ -17,8 +17,8 @@ RefusalReason ExplainRefusal(const AdmitReply& reply) {
       reason.hint = "Send a shorter input, or ask for a larger budget";
     }
   } else if (reply.refusal == Refusal::kBudgetExceeded) {
-    reason.hint = "Left of the budget: " + FormatUsd(reply.budget_remaining) +
-                  " USD. Ask for a larger one";
+    reason.hint =
+        "Left of the budget: " + FormatUsd(reply.budget_remaining) + " USD. Ask for a larger one";
   }
   return reason;
 }
@@ -27,8 +27,9 @@ void ApplyGrant(const AdmitReply& admission, const identity::KeyRecord& key,
                 const Operation& operation, Plan& plan) {
   // The hold is only as good as the bound behind it, so under a budget the upstream is told the
   // bound even if the caller set none, or set one above the model's.
-  const bool bounded = key.limits.budget.has_value() && operation.kind == OperationKind::kGenerate &&
-                       operation.may_stream && admission.output_tokens_granted > 0;
+  const bool bounded = key.limits.budget.has_value() &&
+                       operation.kind == OperationKind::kGenerate && operation.may_stream &&
+                       admission.output_tokens_granted > 0;
   const std::int64_t asked = plan.shape.output.tokens;
   if (bounded && (asked == 0 || asked > admission.output_tokens_granted)) {
     dialect::EditOutputBound(plan.shape, admission.output_tokens_granted, plan.edits);

@@ -22,7 +22,8 @@ std::expected<identity::Principal, RefusalReason> Authenticate(const Snapshot& s
       case 14:
         if (EqualsIgnoreCase(name, "x-goog-api-key")) presented.x_goog_api_key = value;
         break;
-      default: break;
+      default:
+        break;
     }
   }
   presented.query = head.query;

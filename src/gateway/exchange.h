@@ -93,10 +93,10 @@ struct Exchange {
 
   // The reply of the attempt that served, kept until its last bytes may go.
   std::unique_ptr<UpstreamReply> reply;
-  std::string held;          // what the caller gets only after the charge is on disk
-  std::string held_type;     // content type of a JSON reply that is held whole
-  bool streaming = false;    // Start was called: held ends the reply, otherwise it is the reply
-  bool cut = false;          // the reply broke off and only a closed connection can say so
+  std::string held;        // what the caller gets only after the charge is on disk
+  std::string held_type;   // content type of a JSON reply that is held whole
+  bool streaming = false;  // Start was called: held ends the reply, otherwise it is the reply
+  bool cut = false;        // the reply broke off and only a closed connection can say so
   std::string served_model;
 
   Usage usage;

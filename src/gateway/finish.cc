@@ -144,9 +144,8 @@ Task<void> ShowUpstreamFailure(Exchange& x, Ports& ports, Runtime& runtime) {
   if (failure.reply.retry_after_seconds) {
     AppendHeader(head.headers, "retry-after", *failure.reply.retry_after_seconds);
   }
-  if (const auto retry = failure.reply.pass_through
-                             ? std::optional<bool>()
-                             : dialect::ShouldRetry(failure.reply.refusal)) {
+  if (const auto retry = failure.reply.pass_through ? std::optional<bool>()
+                                                    : dialect::ShouldRetry(failure.reply.refusal)) {
     AppendHeader(head.headers, "x-should-retry", *retry ? "true" : "false");
   }
   std::string body;
@@ -177,10 +176,11 @@ Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime) {
   }
   if (!x.streaming && x.held_type.empty()) {
     if (x.failure) co_return co_await ShowUpstreamFailure(x, ports, runtime);
-    co_return co_await Refuse(x, {.refusal = x.interrupt.why() == Interruption::kDrain
-                                                 ? Refusal::kDraining
-                                                 : Refusal::kNoCapacity},
-                              ports, runtime);
+    co_return co_await Refuse(
+        x,
+        {.refusal =
+             x.interrupt.why() == Interruption::kDrain ? Refusal::kDraining : Refusal::kNoCapacity},
+        ports, runtime);
   }
 
   if (x.cut) {

@@ -33,15 +33,21 @@ std::int64_t CeilQuarter(std::int64_t bytes) { return (bytes + 3) / 4; }
 // software stay here; what changes the reply or helps the upstream's cache goes on.
 bool PassesUpstream(std::string_view name) {
   switch (name.size()) {
-    case 6: return EqualsIgnoreCase(name, "accept");
-    case 9: return EqualsIgnoreCase(name, "thread-id");
+    case 6:
+      return EqualsIgnoreCase(name, "accept");
+    case 9:
+      return EqualsIgnoreCase(name, "thread-id");
     case 10:
       return EqualsIgnoreCase(name, "session-id") || EqualsIgnoreCase(name, "session_id") ||
              EqualsIgnoreCase(name, "tracestate");
-    case 11: return EqualsIgnoreCase(name, "openai-beta") || EqualsIgnoreCase(name, "traceparent");
-    case 12: return EqualsIgnoreCase(name, "x-session-id");
-    case 19: return EqualsIgnoreCase(name, "x-client-request-id");
-    default: return name.size() > 8 && EqualsIgnoreCase(name.substr(0, 8), "x-codex-");
+    case 11:
+      return EqualsIgnoreCase(name, "openai-beta") || EqualsIgnoreCase(name, "traceparent");
+    case 12:
+      return EqualsIgnoreCase(name, "x-session-id");
+    case 19:
+      return EqualsIgnoreCase(name, "x-client-request-id");
+    default:
+      return name.size() > 8 && EqualsIgnoreCase(name.substr(0, 8), "x-codex-");
   }
 }
 
@@ -270,10 +276,13 @@ bool TakeEvents(Exchange& x, StreamPassage& passage) {
   dialect::SseEvent event;
   while (true) {
     switch (passage.splitter.Next(event)) {
-      case dialect::SseStatus::kNeedMore: return true;
+      case dialect::SseStatus::kNeedMore:
+        return true;
       case dialect::SseStatus::kTooLarge:
-      case dialect::SseStatus::kMalformed: return false;
-      case dialect::SseStatus::kEvent: break;
+      case dialect::SseStatus::kMalformed:
+        return false;
+      case dialect::SseStatus::kEvent:
+        break;
     }
     const dialect::EventVerdict verdict = passage.meter.OnEvent(event);
     if (verdict.terminal || passage.ended) {
@@ -316,8 +325,7 @@ Usage StreamUsage(const Exchange& x, const StreamPassage& passage, UsageSource o
 // never by a fake end.
 void BreakStream(Exchange& x, Attempt& attempt, StreamPassage& passage, const Error& error) {
   const bool interrupted = x.interrupt.why() != Interruption::kNone || passage.caller_gone;
-  const bool caller_gone =
-      x.interrupt.why() == Interruption::kCallerGone || passage.caller_gone;
+  const bool caller_gone = x.interrupt.why() == Interruption::kCallerGone || passage.caller_gone;
   x.usage = StreamUsage(x, passage, UsageSource::kCheckpoint);
   x.charge = passage.meter.content_seen() &&
              !(caller_gone && x.config().hang_up_rule == config::HangUpRule::kAbortAndVoid);
@@ -332,7 +340,7 @@ void BreakStream(Exchange& x, Attempt& attempt, StreamPassage& passage, const Er
     return;
   }
   x.ending = EndingKind::kCut;
-  const Refusal refusal = interrupted ? Refusal::kDraining
+  const Refusal refusal = interrupted                         ? Refusal::kDraining
                           : error.code == ErrorCode::kTimeout ? Refusal::kUpstreamTimeout
                                                               : Refusal::kUpstreamError;
   x.reason.refusal = refusal;
@@ -360,8 +368,7 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
         break;
       }
       // A comment keeps proxies and clients from giving up on a model that thinks.
-      if (x.streaming && !passage.caller_gone &&
-          !co_await ports.downstream.Send(": ping\n\n")) {
+      if (x.streaming && !passage.caller_gone && !co_await ports.downstream.Send(": ping\n\n")) {
         passage.caller_gone = true;
       }
     } else if (bytes->empty()) {
@@ -378,8 +385,7 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
       const bool readable = TakeEvents(x, passage);
       NoteDelivered(x, passage, now, ports);
       // What came together with the end leaves together with it, in Finish.
-      if (!passage.out.empty() && !passage.ended &&
-          !co_await PassOn(x, passage, ports, runtime)) {
+      if (!passage.out.empty() && !passage.ended && !co_await PassOn(x, passage, ports, runtime)) {
         broken = JournalError();
       }
       if (!readable) {
@@ -387,8 +393,7 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
                        "the event stream is malformed or has an oversized event"};
       }
     }
-    if (passage.caller_gone &&
-        x.config().hang_up_rule != config::HangUpRule::kDrainAndBill) {
+    if (passage.caller_gone && x.config().hang_up_rule != config::HangUpRule::kDrainAndBill) {
       broken = Error{ErrorCode::kInterrupted, ErrorSource::kCaller, Retry::kNever, "caller gone"};
     }
     clock.Start();
@@ -404,8 +409,8 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
   const bool failed =
       passage.meter.end() == StreamEnd::kFailed || passage.meter.end() == StreamEnd::kError;
   if (failed) {
-    const auto failure = dialect::ClassifyStreamError(x.operation.dialect, passage.meter.error(),
-                                                      runtime.WallNow());
+    const auto failure =
+        dialect::ClassifyStreamError(x.operation.dialect, passage.meter.error(), runtime.WallNow());
     if (!x.streaming && passage.out.empty()) {
       x.held.clear();
       Fail(x, attempt, failure, 200, {}, false, "application/json");
@@ -416,8 +421,7 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
     attempt.detail = failure.error.message;
     x.ending = EndingKind::kUpstreamFailed;
   }
-  x.usage = StreamUsage(x, passage,
-                        failed ? UsageSource::kCheckpoint : UsageSource::kEstimated);
+  x.usage = StreamUsage(x, passage, failed ? UsageSource::kCheckpoint : UsageSource::kEstimated);
   x.charge = !failed || passage.meter.content_seen() ||
              passage.meter.usage().source == UsageSource::kProvider;
   if (!x.streaming) {
@@ -443,16 +447,16 @@ Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, R
 
   // Each attempt has its own name for the model; the other edits are the same for all.
   std::vector<dialect::Edit> edits = x.plan.edits;
-  const std::string& upstream_model =
-      route.upstream_model.empty() || route.upstream_model == "*" ? x.plan.shape.model
-                                                                  : route.upstream_model;
+  const std::string& upstream_model = route.upstream_model.empty() || route.upstream_model == "*"
+                                          ? x.plan.shape.model
+                                          : route.upstream_model;
   if (upstream_model != x.plan.shape.model) {
     dialect::EditModel(x.plan.shape, upstream_model, edits);
   }
   const auto pieces = dialect::Pieces(x.plan.body, edits);
   if (!pieces) {
-    FailWithoutReply(x, attempt, {ErrorCode::kBadInput, ErrorSource::kUs, Retry::kNever,
-                                  pieces.error()});
+    FailWithoutReply(x, attempt,
+                     {ErrorCode::kBadInput, ErrorSource::kUs, Retry::kNever, pieces.error()});
     co_return;
   }
 
@@ -477,8 +481,9 @@ Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, R
   if (!(*reply)->Find("content-encoding").empty() &&
       (*reply)->Find("content-encoding") != "identity") {
     clock.Stop();
-    FailWithoutReply(x, attempt, {ErrorCode::kBadInput, ErrorSource::kUpstream, Retry::kOther,
-                                  "the reply is compressed although it was not asked to be"});
+    FailWithoutReply(x, attempt,
+                     {ErrorCode::kBadInput, ErrorSource::kUpstream, Retry::kOther,
+                      "the reply is compressed although it was not asked to be"});
     co_return;
   }
   x.status = attempt.status;

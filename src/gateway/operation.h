@@ -22,7 +22,7 @@ enum class OperationKind : std::uint8_t {
 
 struct Operation {
   OperationKind kind = OperationKind::kGenerate;
-  std::string_view name;           // in logs and metrics
+  std::string_view name;  // in logs and metrics
   dialect::Dialect dialect = dialect::Dialect::kOpenAiResponses;
   std::string_view upstream_path;  // behind the upstream's base path
   std::uint32_t capability = 0;    // the model needs it

@@ -37,10 +37,14 @@ Task<void> ReplyJson(Exchange& x, std::string body, Ports& ports, Runtime& runti
 
 RefusalReason ExplainBody(const Error& error) {
   switch (error.code) {
-    case ErrorCode::kTooLarge: return {.refusal = Refusal::kBodyTooLarge};
-    case ErrorCode::kTimeout: return {.refusal = Refusal::kRequestTimeout};
-    case ErrorCode::kInterrupted: return {.refusal = Refusal::kDraining};
-    default: return {.refusal = Refusal::kInvalidRequest, .message = error.detail};
+    case ErrorCode::kTooLarge:
+      return {.refusal = Refusal::kBodyTooLarge};
+    case ErrorCode::kTimeout:
+      return {.refusal = Refusal::kRequestTimeout};
+    case ErrorCode::kInterrupted:
+      return {.refusal = Refusal::kDraining};
+    default:
+      return {.refusal = Refusal::kInvalidRequest, .message = error.detail};
   }
 }
 
@@ -71,8 +75,7 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   }
 
   // resolve: what do they want, what can it cost
-  const auto body =
-      co_await ports.downstream.ReadBody(x.config().caller_limits.body_bytes_max);
+  const auto body = co_await ports.downstream.ReadBody(x.config().caller_limits.body_bytes_max);
   if (!body) co_return co_await Refuse(x, ExplainBody(body.error()), ports, runtime);
   auto plan = Resolve(*x.snapshot, key, *x.head, x.operation, *x.reader, *body);
   if (!plan) co_return co_await Refuse(x, plan.error(), ports, runtime);

@@ -28,8 +28,7 @@ std::expected<identity::Principal, RefusalReason> Authenticate(const Snapshot& s
                                                                Instant now);
 
 // resolve: what do they want, and what can it cost. `body` outlives the plan.
-std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot,
-                                           const identity::KeyRecord& key,
+std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const identity::KeyRecord& key,
                                            const RequestHead& head, const Operation& operation,
                                            dialect::RequestReader& reader, std::string_view body);
 

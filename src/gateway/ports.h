@@ -102,8 +102,8 @@ class Downstream {
 struct UpstreamRequest {
   const config::Upstream* upstream = nullptr;
   std::string_view method = "POST";
-  std::string target;   // path and query at the upstream
-  std::string headers;  // finished lines without host, framing and connection
+  std::string target;                      // path and query at the upstream
+  std::string headers;                     // finished lines without host, framing and connection
   std::span<const std::string_view> body;  // sent in order, without copying
   Tick deadline = kNoDeadline;             // of the whole call
 };

@@ -6,7 +6,8 @@ namespace weir::gateway {
 namespace {
 
 bool IsJson(std::string_view content_type) {
-  if (content_type.empty()) return true;  // nobody sends another thing to these endpoints unlabelled
+  if (content_type.empty())
+    return true;  // nobody sends another thing to these endpoints unlabelled
   const std::string_view media = content_type.substr(0, content_type.find(';'));
   std::string_view trimmed = media;
   while (!trimmed.empty() && trimmed.back() == ' ') trimmed.remove_suffix(1);
@@ -30,7 +31,8 @@ bool InputIsElsewhere(const dialect::RequestShape& shape, std::string_view body)
 
 // The upper bound of what the request can use.
 //   input   A byte-level token covers at least one byte of UTF-8, and the JSON around a message is
-//           longer than the tokens a provider adds for it, so bytes bound tokens (money.md section 3).
+//           longer than the tokens a provider adds for it, so bytes bound tokens (money.md section
+//           3).
 //   output  What the caller allows, or the model's maximum, for each choice.
 Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
                 const Operation& operation, const dialect::RequestShape& shape,
@@ -44,8 +46,10 @@ Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
   const auto bytes = static_cast<std::int64_t>(body.size());
   // Looked for only where it matters: the hold decides nothing for a key without a budget.
   const bool elsewhere = key.limits.budget.has_value() && InputIsElsewhere(shape, body);
-  quote.input_tokens_bound = elsewhere ? model.input_tokens_max : std::min(bytes, model.input_tokens_max);
-  const std::int64_t asked = shape.output.tokens > 0 ? shape.output.tokens : model.output_tokens_max;
+  quote.input_tokens_bound =
+      elsewhere ? model.input_tokens_max : std::min(bytes, model.input_tokens_max);
+  const std::int64_t asked =
+      shape.output.tokens > 0 ? shape.output.tokens : model.output_tokens_max;
   const std::int64_t per_choice = std::min(asked, model.output_tokens_max);
   quote.output_choices = shape.choices;
   quote.output_tokens_bound = per_choice * shape.choices;
@@ -55,8 +59,7 @@ Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
 
 }  // namespace
 
-std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot,
-                                           const identity::KeyRecord& key,
+std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const identity::KeyRecord& key,
                                            const RequestHead& head, const Operation& operation,
                                            dialect::RequestReader& reader, std::string_view body) {
   const config::Config& config = *snapshot.config;
@@ -78,9 +81,10 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot,
   const config::Model* model = config.FindModel(shape->model);
   if (model == nullptr || !identity::AllowsModel(key, shape->model) ||
       (model->capabilities & operation.capability) == 0) {
-    return std::unexpected(RefusalReason{
-        .refusal = Refusal::kModelNotFound, .message = {}, .param = "model",
-        .hint = "GET /models lists the models of this API key"});
+    return std::unexpected(RefusalReason{.refusal = Refusal::kModelNotFound,
+                                         .message = {},
+                                         .param = "model",
+                                         .hint = "GET /models lists the models of this API key"});
   }
   if (!identity::HasPermission(key, model->permission)) {
     return std::unexpected(RefusalReason{.refusal = Refusal::kPermissionDenied});

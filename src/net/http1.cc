@@ -13,7 +13,8 @@ constexpr std::array<bool, 256> MakeTokenTable() {
   for (int c = '0'; c <= '9'; ++c) table[static_cast<std::size_t>(c)] = true;
   for (int c = 'a'; c <= 'z'; ++c) table[static_cast<std::size_t>(c)] = true;
   for (int c = 'A'; c <= 'Z'; ++c) table[static_cast<std::size_t>(c)] = true;
-  for (const char c : {'!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~'}) {
+  for (const char c :
+       {'!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~'}) {
     table[static_cast<unsigned char>(c)] = true;
   }
   return table;
@@ -57,10 +58,10 @@ std::string_view NextLine(std::string_view& head) {
 // servers behind us treat '_' and '-' alike, and would then see a header we did not check.
 bool IsSecurityTwin(std::string_view name) {
   if (name.find('_') == std::string_view::npos) return false;
-  constexpr std::string_view kNames[] = {"content_length", "transfer_encoding", "host",
-                                         "authorization",  "x_api_key",         "x_goog_api_key",
-                                         "api_key",        "connection",        "proxy_connection",
-                                         "content_encoding", "x_forwarded_for"};
+  constexpr std::string_view kNames[] = {
+      "content_length",   "transfer_encoding", "host",           "authorization",
+      "x_api_key",        "x_goog_api_key",    "api_key",        "connection",
+      "proxy_connection", "content_encoding",  "x_forwarded_for"};
   std::string folded(name);
   for (char& c : folded) c = c == '-' ? '_' : c;
   for (const auto candidate : kNames) {
@@ -117,10 +118,12 @@ HeadError ParseFields(std::string_view rest, const HeadLimits& limits,
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) return {400, "a header line has no colon"};
     const std::string_view name = line.substr(0, colon);
-    if (!IsToken(name)) return {400, "malformed header name"};  // obs-fold and "name :" end here too
+    if (!IsToken(name))
+      return {400, "malformed header name"};  // obs-fold and "name :" end here too
     const std::string_view value = TrimOws(line.substr(colon + 1));
     for (const char c : value) {
-      if (!kValue[static_cast<unsigned char>(c)]) return {400, "control character in a header value"};
+      if (!kValue[static_cast<unsigned char>(c)])
+        return {400, "control character in a header value"};
     }
     if (IsSecurityTwin(name)) return {400, "ambiguous header name"};
     switch (name.size()) {
@@ -183,7 +186,8 @@ HeadError ParseTarget(std::string_view target, gateway::RequestHead& head,
     std::string_view rest = target.substr(target.find("://") + 3);
     const std::size_t slash = rest.find_first_of("/?");
     absolute_host = rest.substr(0, slash);
-    if (absolute_host.empty() || !ValidHost(absolute_host)) return {400, "malformed request target"};
+    if (absolute_host.empty() || !ValidHost(absolute_host))
+      return {400, "malformed request target"};
     target = slash == std::string_view::npos ? std::string_view("/") : rest.substr(slash);
   }
   if (target == "*") {
@@ -193,7 +197,8 @@ HeadError ParseTarget(std::string_view target, gateway::RequestHead& head,
   }
   const std::size_t question = target.find('?');
   head.path = target.substr(0, question);
-  head.query = question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
+  head.query =
+      question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
   return {};
 }
 
@@ -202,9 +207,8 @@ HeadError ParseTarget(std::string_view target, gateway::RequestHead& head,
 HeadScanner::State HeadScanner::Scan(std::string_view bytes, const HeadLimits& limits) {
   while (true) {
     const std::size_t from = at_ + looked_;
-    const void* found = bytes.size() > from
-                            ? std::memchr(bytes.data() + from, '\n', bytes.size() - from)
-                            : nullptr;
+    const void* found =
+        bytes.size() > from ? std::memchr(bytes.data() + from, '\n', bytes.size() - from) : nullptr;
     if (found == nullptr) {
       // A request line has no control characters: a TLS hello on a plain port is told so at once
       // instead of being waited for.
@@ -257,7 +261,8 @@ HeadError ParseRequest(std::string_view head, const HeadLimits& limits, RequestF
   }
 
   Framing framing;
-  if (const auto error = ParseFields(head, limits, frame.head.headers, framing); error.status != 0) {
+  if (const auto error = ParseFields(head, limits, frame.head.headers, framing);
+      error.status != 0) {
     return error;
   }
   if (framing.hosts > 1) return {400, "more than one Host"};
@@ -413,34 +418,62 @@ ChunkHead MakeChunkHead(std::size_t size) {
 
 std::string_view ReasonPhrase(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 402: return "Payment Required";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 426: return "Upgrade Required";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Status";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 402:
+      return "Payment Required";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 413:
+      return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 415:
+      return "Unsupported Media Type";
+    case 417:
+      return "Expectation Failed";
+    case 422:
+      return "Unprocessable Content";
+    case 426:
+      return "Upgrade Required";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Status";
   }
 }
 

@@ -40,8 +40,8 @@ class HeadScanner {
   void Reset() { *this = HeadScanner(); }
 
  private:
-  std::size_t at_ = 0;          // bytes looked at: always the start of a line
-  std::size_t looked_ = 0;      // within the line at at_, no LF before this
+  std::size_t at_ = 0;      // bytes looked at: always the start of a line
+  std::size_t looked_ = 0;  // within the line at at_, no LF before this
   std::size_t lines_ = 0;
 };
 
@@ -56,11 +56,11 @@ struct HeadError {
 struct RequestFrame {
   gateway::RequestHead head;  // views into the parsed bytes
   BodyFraming framing = BodyFraming::kNone;
-  std::uint64_t length = 0;   // with kLength
+  std::uint64_t length = 0;  // with kLength
   bool keep_alive = true;
   bool http_1_0 = false;
   bool expect_continue = false;
-  bool upgrade = false;       // asks for another protocol; we never switch
+  bool upgrade = false;  // asks for another protocol; we never switch
 };
 
 // Parses one complete head (as found by HeadScanner). `frame` is reused between calls.
@@ -91,7 +91,16 @@ class ChunkedDecoder {
 
  private:
   enum class Phase : std::uint8_t {
-    kSizeFirst, kSize, kExtension, kSizeLf, kData, kDataCr, kDataLf, kTrailerStart, kTrailerLf, kDone
+    kSizeFirst,
+    kSize,
+    kExtension,
+    kSizeLf,
+    kData,
+    kDataCr,
+    kDataLf,
+    kTrailerStart,
+    kTrailerLf,
+    kDone
   };
   Phase phase_ = Phase::kSizeFirst;
   std::uint64_t left_ = 0;

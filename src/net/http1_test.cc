@@ -20,11 +20,15 @@ int StatusOf(const std::string& head, RequestFrame* out = nullptr) {
   HeadScanner scanner;
   const HeadLimits limits;
   switch (scanner.Scan(head, limits)) {
-    case State::kComplete: break;
-    case State::kIncomplete: return -1;
-    case State::kBad: return 400;
+    case State::kComplete:
+      break;
+    case State::kIncomplete:
+      return -1;
+    case State::kBad:
+      return 400;
     case State::kTooLarge:
-    case State::kTooManyFields: return 431;
+    case State::kTooManyFields:
+      return 431;
   }
   static RequestFrame shared;
   shared = RequestFrame();
@@ -37,7 +41,8 @@ int StatusOf(const std::string& head, RequestFrame* out = nullptr) {
 TEST(Http1Request, WellFormed_IsTakenApart) {
   RequestFrame frame;
   const std::string head =
-      "POST /v1/responses?a=b%20c HTTP/1.1\r\nHost: x:80\r\nContent-Length: 12\r\nA: \t v \t\r\n\r\nbody";
+      "POST /v1/responses?a=b%20c HTTP/1.1\r\nHost: x:80\r\nContent-Length: 12\r\nA: \t v "
+      "\t\r\n\r\nbody";
   ASSERT_EQ(StatusOf(head, &frame), 0);
   EXPECT_EQ(frame.head.method, "POST");
   EXPECT_EQ(frame.head.path, "/v1/responses");
@@ -100,12 +105,18 @@ TEST(Http1Request, EveryRow_HasItsStatus) {
       {"length empty", Request(post, "Content-Length:\r\n"), 400},
       {"length too long", Request(post, "Content-Length: 9999999999999999999\r\n"), 400},
       {"length twice equal", Request(post, "Content-Length: 3\r\nContent-Length: 3\r\n"), 400},
-      {"length and chunked", Request(post, "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"), 400},
+      {"length and chunked", Request(post, "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"),
+       400},
       {"chunked", Request(post, "Transfer-Encoding: CHUNKED\r\n"), 0},
-      {"chunked twice", Request(post, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400},
+      {"chunked twice",
+       Request(post, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400},
       {"gzip, chunked", Request(post, "Transfer-Encoding: gzip, chunked\r\n"), 501},
       {"identity", Request(post, "Transfer-Encoding: identity\r\n"), 501},
-      {"vertical tab chunked", Request(post, "Transfer-Encoding: \x0b" "chunked\r\n"), 400},
+      {"vertical tab chunked",
+       Request(post,
+               "Transfer-Encoding: \x0b"
+               "chunked\r\n"),
+       400},
       {"chunked in 1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
       {"get with body", Request(get, "Content-Length: 3\r\n"), 400},
       {"get with chunked", Request(get, "Transfer-Encoding: chunked\r\n"), 400},
@@ -149,7 +160,8 @@ TEST(HeadScanner, ByteByByte_FindsTheSameEnd) {
   for (std::size_t n = 0; n < whole.head_size(); ++n) {
     EXPECT_EQ(scanner.Scan(std::string_view(head).substr(0, n), {}), State::kIncomplete) << n;
   }
-  EXPECT_EQ(scanner.Scan(std::string_view(head).substr(0, whole.head_size()), {}), State::kComplete);
+  EXPECT_EQ(scanner.Scan(std::string_view(head).substr(0, whole.head_size()), {}),
+            State::kComplete);
   EXPECT_EQ(scanner.head_size(), whole.head_size());
 }
 
@@ -178,10 +190,15 @@ std::optional<std::string> Decode(std::string_view bytes, std::size_t step) {
     while (!part.empty()) {
       std::string_view data;
       switch (decoder.Next(part, data)) {
-        case ChunkedDecoder::State::kBad: return std::nullopt;
-        case ChunkedDecoder::State::kEnd: return out + "|" + std::string(part) + std::string(bytes);
-        case ChunkedDecoder::State::kData: out += data; break;
-        case ChunkedDecoder::State::kNeedMore: break;
+        case ChunkedDecoder::State::kBad:
+          return std::nullopt;
+        case ChunkedDecoder::State::kEnd:
+          return out + "|" + std::string(part) + std::string(bytes);
+        case ChunkedDecoder::State::kData:
+          out += data;
+          break;
+        case ChunkedDecoder::State::kNeedMore:
+          break;
       }
     }
   }
@@ -237,11 +254,15 @@ TEST(Http1Response, EveryRow_HasItsFraming) {
   const std::vector<ReplyRow> rows = {
       {"length", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", 0, BodyFraming::kLength},
       {"no reason", "HTTP/1.1 200\r\nContent-Length: 3\r\n\r\n", 0, BodyFraming::kLength},
-      {"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 0, BodyFraming::kChunked},
+      {"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 0,
+       BodyFraming::kChunked},
       {"until close", "HTTP/1.1 200 OK\r\n\r\n", 0, BodyFraming::kUntilClose},
       {"no content", "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n", 0, BodyFraming::kNone},
       {"interim", "HTTP/1.1 100 Continue\r\n\r\n", 0, BodyFraming::kNone},
-      {"both", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 502, {}},
+      {"both",
+       "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+       502,
+       {}},
       {"status 999", "HTTP/1.1 999 X\r\n\r\n", 502, {}},
       {"status 20x", "HTTP/1.1 20x X\r\n\r\n", 502, {}},
       {"http 2", "HTTP/2.0 200 OK\r\n\r\n", 502, {}},

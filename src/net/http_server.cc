@@ -18,9 +18,7 @@ namespace {
 using gateway::Interruption;
 using gateway::ReplyHead;
 
-iovec Piece(std::string_view bytes) {
-  return {const_cast<char*>(bytes.data()), bytes.size()};
-}
+iovec Piece(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
 
 // Room that is always left behind a head, for the framing of a chunked body and for what a caller
 // sends ahead; the views into the head forbid the buffer to move later.
@@ -119,7 +117,7 @@ class HttpConnection final : public gateway::Downstream, private TcpStream::Watc
   bool complete_ = false;      // the whole reply was written
   bool head_pending_ = false;  // out_ waits for the first body bytes
   bool keep_alive_ = true;
-  bool gone_ = false;          // the caller's connection is of no use any more
+  bool gone_ = false;  // the caller's connection is of no use any more
 };
 
 Task<bool> HttpConnection::ReadHead() {
@@ -147,12 +145,16 @@ Task<bool> HttpConnection::ReadHead() {
     }
     switch (leading_crlf && in_.view() == "\r" ? HeadScanner::State::kIncomplete
                                                : scanner_.Scan(in_.view(), head_limits)) {
-      case HeadScanner::State::kComplete: co_return true;
-      case HeadScanner::State::kBad: co_return co_await RefuseHead(400, "malformed request head");
+      case HeadScanner::State::kComplete:
+        co_return true;
+      case HeadScanner::State::kBad:
+        co_return co_await RefuseHead(400, "malformed request head");
       case HeadScanner::State::kTooLarge:
         co_return co_await RefuseHead(431, "the request head is too large");
-      case HeadScanner::State::kTooManyFields: co_return co_await RefuseHead(431, "too many headers");
-      case HeadScanner::State::kIncomplete: break;
+      case HeadScanner::State::kTooManyFields:
+        co_return co_await RefuseHead(431, "too many headers");
+      case HeadScanner::State::kIncomplete:
+        break;
     }
     char* room = in_.Grow(kRoomBehindHead);
     const IoResult read = co_await stream_.ReadSome({room, in_.capacity() - in_.size()}, deadline,
@@ -218,13 +220,15 @@ void HttpConnection::SkipUnreadBody() {
 Task<Result<std::size_t>> HttpConnection::ReadBodyBytes(std::span<char> into) {
   // At least body_bytes_per_second_min after a grace: the deadline moves on with what arrived.
   const auto& limits = server_.limits_;
-  const auto earned = static_cast<std::int64_t>(
-      static_cast<unsigned __int128>(body_received_) * 1'000'000'000U /
-      static_cast<std::uint64_t>(limits.body_bytes_per_second_min));
+  const auto earned =
+      static_cast<std::int64_t>(static_cast<unsigned __int128>(body_received_) * 1'000'000'000U /
+                                static_cast<std::uint64_t>(limits.body_bytes_per_second_min));
   const Tick deadline = body_started_at_ + limits.body_stall_deadline + Duration{earned};
   const IoResult read = co_await stream_.ReadSome(into, deadline, Stream::Expect::kBytesNow);
   switch (read.status) {
-    case IoStatus::kOk: body_received_ += read.bytes; co_return read.bytes;
+    case IoStatus::kOk:
+      body_received_ += read.bytes;
+      co_return read.bytes;
     case IoStatus::kTimeout:
       keep_alive_ = false;
       co_return Fail(ErrorCode::kTimeout, ErrorSource::kCaller, "the body came too slowly");
@@ -268,8 +272,8 @@ Task<Result<std::string_view>> HttpConnection::ReadLengthBody() {
   while (into.size() - start < length) {
     const std::size_t left = length - (into.size() - start);
     // Room grows with what has arrived, not with what was promised.
-    char* room = in_place ? in_.data() + in_.size()
-                          : into.Grow(std::min<std::size_t>(left, 64 << 10));
+    char* room =
+        in_place ? in_.data() + in_.size() : into.Grow(std::min<std::size_t>(left, 64 << 10));
     const std::size_t free = in_place ? left : into.capacity() - into.size();
     const auto read = co_await ReadBodyBytes({room, std::min(left, free)});
     if (!read) co_return std::unexpected(read.error());
@@ -323,7 +327,7 @@ Task<Result<std::string_view>> HttpConnection::ReadChunkedBody(std::int64_t byte
 }
 
 void HttpConnection::BuildHead(const ReplyHead& head, std::int64_t content_length) {
-  keep_alive_ = keep_alive_ && !head.close && body_read_;
+  keep_alive_ = keep_alive_ && !head.close && body_read_ && !server_.draining_;
   out_.clear();
   out_ += "HTTP/1.1 ";
   out_ += static_cast<char>('0' + head.status / 100);
@@ -437,8 +441,8 @@ void HttpConnection::WatchHangUp(gateway::Interrupt& interrupt) {
 void HttpConnection::OnReadable() {
   const std::size_t room = in_.capacity() - in_.size();
   if (room == 0) return;
-  const ssize_t count = ::recv(stream_.socket().native_handle(), in_.data() + in_.size(), room,
-                               MSG_DONTWAIT);
+  const ssize_t count =
+      ::recv(stream_.socket().native_handle(), in_.data() + in_.size(), room, MSG_DONTWAIT);
   if (count > 0) in_.Commit(static_cast<std::size_t>(count));
   if (count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR))) {
     stream_.Watch(this);
@@ -451,7 +455,7 @@ void HttpConnection::OnReadable() {
 // Closes without losing the reply: a close with unread bytes in the socket sends a reset, which may
 // overtake the reply (RFC 9112 section 9.6). So first our FIN, then read the rest, within bounds.
 Task<void> HttpConnection::Linger() {
-  if (gone_) co_return;
+  if (gone_ || server_.closing_) co_return;
   stream_.ShutdownSend();
   const Tick deadline = loop_.Now() + kLingerDeadline;
   std::size_t total = 0;
@@ -545,9 +549,18 @@ void HttpServer::Drain() {
   }
 }
 
+void HttpServer::CloseAll() {
+  closing_ = true;
+  Drain();
+  InterruptAll();
+}
+
 void HttpServer::InterruptAll() {
-  for (auto* connection = connections_; connection != nullptr; connection = connection->next_) {
+  HttpConnection* connection = connections_;
+  while (connection != nullptr) {
+    HttpConnection* const next = connection->next_;  // firing may end and free this one
     connection->FireInterrupt();
+    connection = next;
   }
 }
 

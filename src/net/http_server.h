@@ -45,6 +45,9 @@ class HttpServer {
   void Drain();
   // Fires kDrain on every exchange that is still running.
   void InterruptAll();
+  // The end: no new connections, exchanges are interrupted, nobody is lingered for. The loop must
+  // still run until open() is 0; see Loop::Finish.
+  void CloseAll();
   // Connections open now; may be read from any thread.
   std::int64_t open() const { return open_.load(std::memory_order_relaxed); }
   void set_limits(const config::CallerLimits& limits) { limits_ = limits; }
@@ -62,6 +65,7 @@ class HttpServer {
   HttpConnection* connections_ = nullptr;  // intrusive list
   std::atomic<std::int64_t> open_{0};
   bool draining_ = false;
+  bool closing_ = false;
 };
 
 }  // namespace weir::net

@@ -78,14 +78,33 @@ Tick Loop::Now() { return {ReadClock(CLOCK_BOOTTIME)}; }
 
 Task<void> Loop::Sleep(Duration duration) {
   struct Awaiter {
-    Timer timer;
+    Timer& timer;
     bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> waiter) {
       timer.async_wait([waiter](SystemError) { waiter.resume(); });
     }
     void await_resume() const noexcept {}
   };
-  co_await Awaiter{Timer(context_, std::chrono::nanoseconds(duration.ns))};
+  if (finishing_) co_return;
+  Timer timer(context_, std::chrono::nanoseconds(duration.ns));
+  Sleeper sleeper{&timer, &sleepers_, sleepers_.next};
+  if (sleepers_.next != nullptr) sleepers_.next->previous = &sleeper;
+  sleepers_.next = &sleeper;
+  co_await Awaiter{timer};
+  sleeper.previous->next = sleeper.next;
+  if (sleeper.next != nullptr) sleeper.next->previous = sleeper.previous;
+}
+
+void Loop::Finish(const std::function<bool()>& done) {
+  finishing_ = true;
+  for (Sleeper* sleeper = sleepers_.next; sleeper != nullptr; sleeper = sleeper->next) {
+    sleeper->timer->cancel();
+  }
+  const Tick until = Now() + Seconds(2);
+  do {
+    context_.restart();
+    context_.run_for(std::chrono::milliseconds(2));
+  } while (!done() && Now() < until);
 }
 
 Random& Loop::Entropy() {

@@ -7,6 +7,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <functional>
 #include <utility>
 
 #include "base/runtime.h"
@@ -59,6 +60,11 @@ class Loop final : public Runtime {
 
   void Run();
   void Stop();
+  // After Run() has returned and its thread was joined: ends sleeps early and runs what is ready
+  // until `done`, two seconds at most, so that coroutines end instead of being abandoned.
+  void Finish(const std::function<bool()>& done);
+  // True from Finish on: what repeats itself stops.
+  bool finishing() const { return finishing_; }
   template <class F>
   void Post(F&& f) {
     asio::post(context_, std::forward<F>(f));
@@ -78,6 +84,14 @@ class Loop final : public Runtime {
   asio::io_context context_;
   Timer ticker_;
   bool ticking_ = false;
+  bool finishing_ = false;
+  // Timers of sleeping coroutines, so that Finish can wake them.
+  struct Sleeper {
+    Timer* timer = nullptr;
+    Sleeper* previous = nullptr;
+    Sleeper* next = nullptr;
+  };
+  Sleeper sleepers_;
   struct Head final : Deadline {
     void OnDeadline() override {}
   };

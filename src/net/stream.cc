@@ -158,8 +158,7 @@ void TcpStream::ShutdownSend() {
 
 bool TcpStream::IdleAndOpen() {
   char byte = 0;
-  const ssize_t count =
-      ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  const ssize_t count = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
@@ -249,12 +248,12 @@ Task<IoStatus> TlsStream::WriteAll(std::span<iovec> pieces, Tick deadline) {
     std::size_t count = 0;
     bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> waiter) {
-      engine->async_write_some(bytes,
-                               [this, waiter, keep = engine](SystemError error, std::size_t written) {
-                                 code = error;
-                                 count = written;
-                                 waiter.resume();
-                               });
+      engine->async_write_some(
+          bytes, [this, waiter, keep = engine](SystemError error, std::size_t written) {
+            code = error;
+            count = written;
+            waiter.resume();
+          });
     }
     void await_resume() const noexcept {}
   };

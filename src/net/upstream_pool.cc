@@ -28,7 +28,8 @@ iovec Piece(std::string_view bytes) { return {const_cast<char*>(bytes.data()), b
 // One connection to an upstream and the HTTP state on it. Also the hook that a hang-up fires.
 class UpstreamConnection final : public gateway::Interrupt::Hook {
  public:
-  UpstreamConnection(UpstreamPool& pool, UpstreamPool::Origin& origin, std::unique_ptr<Stream> stream)
+  UpstreamConnection(UpstreamPool& pool, UpstreamPool::Origin& origin,
+                     std::unique_ptr<Stream> stream)
       : pool(pool), origin(origin), stream(std::move(stream)) {}
 
   void OnInterrupt() override { stream->Cancel(); }
@@ -128,7 +129,8 @@ class PooledReply final : public UpstreamReply {
             }
             break;
           }
-          case BodyFraming::kNone: co_return std::string_view();
+          case BodyFraming::kNone:
+            co_return std::string_view();
         }
       }
       head_kept_ = true;  // all that came with the head is consumed
@@ -136,8 +138,8 @@ class PooledReply final : public UpstreamReply {
       at_ = 0;
       char* room = body_.Grow(next_read_);
       const Tick limit = std::min(connection_->pool.loop_.Now() + wait, deadline_);
-      const IoResult read = co_await connection_->stream->ReadSome(
-          {room, body_.capacity()}, limit, Stream::Expect::kBytesLater);
+      const IoResult read = co_await connection_->stream->ReadSome({room, body_.capacity()}, limit,
+                                                                   Stream::Expect::kBytesLater);
       if (read.status == IoStatus::kEof && connection_->frame.framing == BodyFraming::kUntilClose) {
         done_ = true;
         co_return std::string_view();
@@ -148,7 +150,8 @@ class PooledReply final : public UpstreamReply {
       body_.Commit(read.bytes);
       // A read that fills its room is followed by a larger one: bulk replies take few system calls,
       // quiet streams a small buffer.
-      next_read_ = read.bytes == body_.capacity() ? ByteBuffer::kLargeBlock : ByteBuffer::kSmallBlock;
+      next_read_ =
+          read.bytes == body_.capacity() ? ByteBuffer::kLargeBlock : ByteBuffer::kSmallBlock;
     }
   }
 
@@ -327,7 +330,8 @@ Task<Result<std::unique_ptr<UpstreamConnection>>> UpstreamPool::Connect(
       co_return std::make_unique<UpstreamConnection>(
           *this, origin, std::make_unique<TcpStream>(loop_, std::move(connecting.socket)));
     }
-    auto tls = std::make_unique<TlsStream>(loop_, std::move(connecting.socket), *origin.tls_context);
+    auto tls =
+        std::make_unique<TlsStream>(loop_, std::move(connecting.socket), *origin.tls_context);
     const IoStatus status = co_await tls->Handshake(origin.host, origin.session, deadline, why);
     if (status == IoStatus::kOk) {
       co_return std::make_unique<UpstreamConnection>(*this, origin, std::move(tls));
@@ -337,9 +341,10 @@ Task<Result<std::unique_ptr<UpstreamConnection>>> UpstreamPool::Connect(
   if (interrupt.why() != Interruption::kNone) {
     co_return Fail(weir::ErrorCode::kInterrupted, ErrorSource::kCaller, "interrupted");
   }
-  co_return Fail(weir::ErrorCode::kConnectFailed, ErrorSource::kUpstream,
-                 "cannot connect to " + origin.host + ":" + std::to_string(origin.port) + ": " + why,
-                 Retry::kOther);
+  co_return Fail(
+      weir::ErrorCode::kConnectFailed, ErrorSource::kUpstream,
+      "cannot connect to " + origin.host + ":" + std::to_string(origin.port) + ": " + why,
+      Retry::kOther);
 }
 
 std::unique_ptr<UpstreamConnection> UpstreamPool::TakeIdle(Origin& origin) {
@@ -476,10 +481,10 @@ Task<Result<std::unique_ptr<UpstreamReply>>> UpstreamPool::Send(UpstreamRequest 
                      "the connection ended before a reply", Retry::kOther);
     }
     if (state != HeadScanner::State::kComplete || error.status != 0) {
-      co_return Fail(Code::kBadInput, ErrorSource::kUpstream,
-                     "not an HTTP reply: " + std::string(error.status != 0 ? error.reason
-                                                                            : "malformed head"),
-                     Retry::kOther);
+      co_return Fail(
+          Code::kBadInput, ErrorSource::kUpstream,
+          "not an HTTP reply: " + std::string(error.status != 0 ? error.reason : "malformed head"),
+          Retry::kOther);
     }
     if (written != IoStatus::kOk) connection->frame.keep_alive = false;
     const std::size_t head_size = connection->scanner.head_size();

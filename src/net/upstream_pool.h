@@ -26,8 +26,8 @@ class UpstreamPool final : public gateway::Upstreams {
   explicit UpstreamPool(Loop& loop);
   ~UpstreamPool() override;
 
-  Task<Result<std::unique_ptr<gateway::UpstreamReply>>> Send(gateway::UpstreamRequest request,
-                                                             gateway::Interrupt& interrupt) override;
+  Task<Result<std::unique_ptr<gateway::UpstreamReply>>> Send(
+      gateway::UpstreamRequest request, gateway::Interrupt& interrupt) override;
 
   // Closes idle connections that were not used for a while; called by the worker now and then.
   void CloseIdle(Duration unused_for);

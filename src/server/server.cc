@@ -213,6 +213,8 @@ Server::~Server() {
   if (admin_loop_) {
     admin_loop_->Stop();
     if (admin_thread_.joinable()) admin_thread_.join();
+    admin_http_->CloseAll();
+    admin_loop_->Finish([this] { return admin_http_->open() == 0; });
   }
   for (auto& worker : workers_) worker->StopAndJoin();
   workers_.clear();

@@ -2,9 +2,9 @@
 // line makes one, mounts the admin API on it, and waits for a signal.
 //
 // Start order, each step failing with one sentence: data directory, pepper, keys, journal (replay,
-// resolve what was open), request log, listeners. Nothing is listened on before the ledger is right.
-// Stop order: not ready, listeners closed, exchanges finish (drain deadline), the rest is cut with
-// its settlement, journal written.
+// resolve what was open), request log, listeners. Nothing is listened on before the ledger is
+// right. Stop order: not ready, listeners closed, exchanges finish (drain deadline), the rest is
+// cut with its settlement, journal written.
 #pragma once
 
 #include <atomic>

@@ -47,7 +47,7 @@ void Worker::Run() {
 }
 
 Task<void> Worker::KeepHouse() {
-  while (true) {
+  while (!loop_.finishing()) {
     co_await loop_.Sleep(Seconds(10));
     upstreams_.pool.CloseIdle(kIdleUpstreamLifetime);
   }
@@ -78,6 +78,8 @@ void Worker::StopAndJoin() {
   if (!thread_.joinable()) return;
   loop_.Stop();
   thread_.join();
+  http_.CloseAll();
+  loop_.Finish([this] { return http_.open() == 0; });
 }
 
 }  // namespace weir::server

@@ -2,7 +2,8 @@
 //
 //   # name: admit/hard_cap_refuses_before_dial
 //   # why:  one or more lines
-//   key      K [permissions=a,b] [models=a,b] [environment=E] [state=S] [budget=USD] [rpm=N] [tpm=N]
+//   key      K [permissions=a,b] [models=a,b] [environment=E] [state=S] [budget=USD] [rpm=N]
+//   [tpm=N]
 //            [concurrent=N] [expires=SECONDS_FROM_NOW]
 //   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
 //            [output_max=N] [input_max=N] [capability=responses,chat]
@@ -53,15 +54,24 @@ std::string Unescape(std::string_view text) {
       continue;
     }
     switch (text[++i]) {
-      case 'n': out += '\n'; break;
-      case 'r': out += '\r'; break;
-      case 't': out += '\t'; break;
-      case '\\': out += '\\'; break;
+      case 'n':
+        out += '\n';
+        break;
+      case 'r':
+        out += '\r';
+        break;
+      case 't':
+        out += '\t';
+        break;
+      case '\\':
+        out += '\\';
+        break;
       case 'x':
         out += static_cast<char>(std::stoi(std::string(text.substr(i + 1, 2)), nullptr, 16));
         i += 2;
         break;
-      default: out += '\\', out += text[i];
+      default:
+        out += '\\', out += text[i];
     }
   }
   return out;
@@ -103,7 +113,8 @@ std::optional<std::string> HeaderIn(const std::string& lines, const std::string&
 class Runner {
  public:
   explicit Runner(const Case& script) : script_(script) {
-    config_.brand = {.name = "Weir", .key_prefix = "wr_", .header_prefix = "x-weir", .docs_url = ""};
+    config_.brand = {
+        .name = "Weir", .key_prefix = "wr_", .header_prefix = "x-weir", .docs_url = ""};
     config_.environment = "production";
   }
 
@@ -155,17 +166,26 @@ class Runner {
     wanted.limits.requests_per_minute = 0;
     for (std::size_t i = 2; i < words.size(); ++i) {
       const auto [name, value] = Split(words[i], '=');
-      if (name == "permissions") wanted.permissions = Commas(value);
-      else if (name == "models") wanted.models = Commas(value);
-      else if (name == "environment") wanted.environment = value;
-      else if (name == "budget") wanted.limits.budget = ParseUsd(value);
-      else if (name == "rpm") wanted.limits.requests_per_minute = std::stoll(value);
-      else if (name == "tpm") wanted.limits.tokens_per_minute = std::stoll(value);
-      else if (name == "concurrent") wanted.limits.concurrent_requests = std::stoll(value);
-      else if (name == "expires") wanted.expires_at = runtime_.now + Seconds(std::stoll(value));
+      if (name == "permissions")
+        wanted.permissions = Commas(value);
+      else if (name == "models")
+        wanted.models = Commas(value);
+      else if (name == "environment")
+        wanted.environment = value;
+      else if (name == "budget")
+        wanted.limits.budget = ParseUsd(value);
+      else if (name == "rpm")
+        wanted.limits.requests_per_minute = std::stoll(value);
+      else if (name == "tpm")
+        wanted.limits.tokens_per_minute = std::stoll(value);
+      else if (name == "concurrent")
+        wanted.limits.concurrent_requests = std::stoll(value);
+      else if (name == "expires")
+        wanted.expires_at = runtime_.now + Seconds(std::stoll(value));
       else if (name == "state") {
         state = value == "disabled" ? identity::KeyState::kDisabled : identity::KeyState::kRevoked;
-      } else FAIL() << "unknown attribute " << name;
+      } else
+        FAIL() << "unknown attribute " << name;
     }
     std::uint64_t id = keys_.size() + 1;
     auto made = identity::MakeKeyWithSecret(wanted, KeyId{{id, id}}, "wr_", *pepper_,
@@ -182,16 +202,23 @@ class Runner {
     model.price.emplace();
     for (std::size_t i = 2; i < words.size(); ++i) {
       const auto [name, value] = Split(words[i], '=');
-      if (name == "unpriced") model.price.reset();
+      if (name == "unpriced")
+        model.price.reset();
       else if (name == "input") {
         model.price->input = *ParseUsdPerMillion(value);
         model.price->cached_input = model.price->cache_write = model.price->input;
-      } else if (name == "output") model.price->output = *ParseUsdPerMillion(value);
-      else if (name == "cached") model.price->cached_input = *ParseUsdPerMillion(value);
-      else if (name == "request") model.price->per_request = *ParseUsd(value);
-      else if (name == "output_max") model.output_tokens_max = std::stoll(value);
-      else if (name == "input_max") model.input_tokens_max = std::stoll(value);
-      else if (name == "permission") model.permission = value;
+      } else if (name == "output")
+        model.price->output = *ParseUsdPerMillion(value);
+      else if (name == "cached")
+        model.price->cached_input = *ParseUsdPerMillion(value);
+      else if (name == "request")
+        model.price->per_request = *ParseUsd(value);
+      else if (name == "output_max")
+        model.output_tokens_max = std::stoll(value);
+      else if (name == "input_max")
+        model.input_tokens_max = std::stoll(value);
+      else if (name == "permission")
+        model.permission = value;
       else if (name == "capability") {
         model.capabilities = 0;
         for (const auto& capability : Commas(value)) {
@@ -358,18 +385,30 @@ class Runner {
     const Caller& caller = *callers_.at(what);
     const std::string& aspect = words.at(2);
     const auto& x = caller.exchange;
-    if (aspect == "status") EXPECT_EQ(caller.status, std::stoi(words.at(3))) << caller.received;
-    else if (aspect == "ending") EXPECT_EQ(Name(x.ending), words.at(3));
-    else if (aspect == "refusal") EXPECT_EQ(TextOf(x.reason.refusal).name, words.at(3));
-    else if (aspect == "complete") EXPECT_TRUE(caller.complete && caller.finished);
-    else if (aspect == "cut") EXPECT_TRUE(caller.cut && caller.finished);
-    else if (aspect == "open") EXPECT_TRUE(!caller.finished);
-    else if (aspect == "body") ExpectText(caller.received, words, line, 3);
-    else if (aspect == "writes") EXPECT_EQ(caller.writes.size(), std::stoull(words.at(3)));
-    else if (aspect == "header") ExpectHeader(caller.reply_headers, words, line, 3);
-    else if (aspect == "charged") EXPECT_EQ(FormatUsd(x.settlement.charged), words.at(3));
-    else if (aspect == "overrun") EXPECT_EQ(FormatUsd(x.settlement.overrun), words.at(3));
-    else if (aspect == "held") EXPECT_EQ(FormatUsd(x.admission.held), words.at(3));
+    if (aspect == "status")
+      EXPECT_EQ(caller.status, std::stoi(words.at(3))) << caller.received;
+    else if (aspect == "ending")
+      EXPECT_EQ(Name(x.ending), words.at(3));
+    else if (aspect == "refusal")
+      EXPECT_EQ(TextOf(x.reason.refusal).name, words.at(3));
+    else if (aspect == "complete")
+      EXPECT_TRUE(caller.complete && caller.finished);
+    else if (aspect == "cut")
+      EXPECT_TRUE(caller.cut && caller.finished);
+    else if (aspect == "open")
+      EXPECT_TRUE(!caller.finished);
+    else if (aspect == "body")
+      ExpectText(caller.received, words, line, 3);
+    else if (aspect == "writes")
+      EXPECT_EQ(caller.writes.size(), std::stoull(words.at(3)));
+    else if (aspect == "header")
+      ExpectHeader(caller.reply_headers, words, line, 3);
+    else if (aspect == "charged")
+      EXPECT_EQ(FormatUsd(x.settlement.charged), words.at(3));
+    else if (aspect == "overrun")
+      EXPECT_EQ(FormatUsd(x.settlement.overrun), words.at(3));
+    else if (aspect == "held")
+      EXPECT_EQ(FormatUsd(x.admission.held), words.at(3));
     else if (aspect == "usage") {
       EXPECT_EQ(std::to_string(x.usage.input_tokens) + "/" +
                     std::to_string(x.usage.cached_input_tokens) + "/" +
@@ -377,7 +416,8 @@ class Runner {
                     std::to_string(x.usage.reasoning_tokens),
                 words.at(3));
       EXPECT_EQ(Name(x.usage.source), words.at(4));
-    } else FAIL() << "unknown aspect " << aspect;
+    } else
+      FAIL() << "unknown aspect " << aspect;
   }
 
   void ExpectUpstream(const std::vector<std::string>& words, const std::string& line) {
@@ -393,10 +433,14 @@ class Runner {
     }
     ASSERT_FALSE(account.calls.empty());
     const auto& call = account.calls.back();
-    if (aspect == "path") EXPECT_EQ(call.target, words.at(4));
-    else if (aspect == "body") ExpectText(call.body, words, line, 4);
-    else if (aspect == "header") ExpectHeader(call.headers, words, line, 4);
-    else FAIL() << "unknown aspect " << aspect;
+    if (aspect == "path")
+      EXPECT_EQ(call.target, words.at(4));
+    else if (aspect == "body")
+      ExpectText(call.body, words, line, 4);
+    else if (aspect == "header")
+      ExpectHeader(call.headers, words, line, 4);
+    else
+      FAIL() << "unknown aspect " << aspect;
   }
 
   const Case& script_;
