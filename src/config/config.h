@@ -77,7 +77,7 @@ struct Price {
 
 struct ModelRoute {
   std::uint32_t upstream = 0;  // index into Config::upstreams
-  std::string upstream_model;  // what the upstream calls it
+  std::string upstream_model;  // what the upstream calls it; empty (wildcards only): as asked for
 };
 
 // What a model can be asked for; a bit set.

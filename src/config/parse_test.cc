@@ -448,6 +448,10 @@ TEST(ParseConfig, ABillionLaughs_AreRefusedAtOnce) {
 TEST(ParseConfig, NotYaml_SaysWhereReadingStopped) {
   EXPECT_TRUE(Errors("upstreams: [\nmodels: x\n").contains("is not YAML: "));
   EXPECT_TRUE(Errors("a: 'x").contains("is not YAML: "));
+  EXPECT_EQ(Errors("upstreams:\n  - {name: a, api_key: ${K}}\n"),
+            "2:25: is not YAML: end of map flow not found; inside { } and [ ] put quotes around "
+            "\"${NAME}\"\n");
+  EXPECT_TRUE(Errors("models:\n  - id: *\n").contains("put quotes around \"*\""));
   // yaml-cpp lets a quote that is open at the end of the file pass.
   EXPECT_TRUE(Errors(Least("data_dir: 'x\n")).starts_with("3:11: data_dir: \"x \" has characters"));
   EXPECT_TRUE(Errors(Least("brand: {name: ' x'}\n")).starts_with("3:15: brand.name: \" x\" has"));

@@ -238,6 +238,23 @@ bool IsText(std::string_view text, std::string_view file, std::vector<ConfigErro
   return true;
 }
 
+// The line of `text` with that number, from 1; empty if there is none.
+std::string_view LineAt(std::string_view text, int line) {
+  for (; line > 1; --line) {
+    const auto end = text.find('\n');
+    if (end == std::string_view::npos) return {};
+    text.remove_prefix(end + 1);
+  }
+  return text.substr(0, text.find('\n'));
+}
+
+// What to do about a line that is not YAML. Two mistakes are made by everyone once.
+std::string FixOfLine(std::string_view line) {
+  if (line.contains("${")) return "inside { } and [ ] put quotes around \"${NAME}\"";
+  if (line.contains(" *")) return "put quotes around \"*\"";
+  return "check the indentation, quotes and brackets at and above this line";
+}
+
 YamlNode Refused() {
   YamlNode node;
   node.kind = YamlKind::kRefused;
@@ -285,10 +302,10 @@ YamlNode ReadYaml(std::string_view text, std::string_view file_name,
                         "check the indentation and the brackets"});
     }
   } catch (const YAML::Exception& e) {
-    AddError(errors,
-             {file, e.mark.is_null() ? 0 : e.mark.line + 1,
-              e.mark.is_null() ? 0 : e.mark.column + 1, "", fmt::format("is not YAML: {}", e.msg),
-              "check the indentation, quotes and brackets at and above this line"});
+    const int line = e.mark.is_null() ? 0 : e.mark.line + 1;
+    const int column = e.mark.is_null() ? 0 : e.mark.column + 1;
+    AddError(errors, {file, line, column, "", fmt::format("is not YAML: {}", e.msg),
+                      FixOfLine(LineAt(text, line))});
   } catch (const std::exception& e) {
     AddError(errors, {file, 0, 0, "", fmt::format("cannot be read: {}", e.what()),
                       "check that the file is a YAML mapping"});
