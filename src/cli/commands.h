@@ -1,0 +1,28 @@
+// What the subcommands share. Each file of this folder adds one subcommand to the app and leaves
+// its exit code behind.
+#pragma once
+
+#include <cstdio>
+#include <string>
+
+namespace CLI {  // NOLINT(readability-identifier-naming): the library's name
+class App;
+}
+
+namespace weir::cli {
+
+void AddServe(CLI::App& app, int& exit_code);
+void AddDemo(CLI::App& app, int& exit_code);
+void AddValidate(CLI::App& app, int& exit_code);
+void AddKeys(CLI::App& app, int& exit_code);
+void AddVersion(CLI::App& app, int& exit_code);
+// Walks `app`, so it is added last and sees every other subcommand.
+void AddCompletion(CLI::App& app, int& exit_code);
+void AddReference(CLI::App& app, int& exit_code);
+
+// "weir: TEXT" on standard error. One sentence, with what to do about it.
+inline void PrintError(const std::string& text) {
+  std::fprintf(stderr, "weir: %s\n", text.c_str());
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,320 @@
+// `weir keys create|list|revoke|rotate`: the admin API from a shell.
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "admin/token.h"
+#include "cli/admin_client.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/serve.h"
+
+namespace weir::cli {
+
+namespace json = boost::json;
+
+namespace {
+
+struct Options {
+  std::string admin_url;
+  std::string token;
+  std::string data_dir = "weir-data";
+  bool json = false;
+  // create
+  std::string name;
+  std::string environment;
+  std::vector<std::string> permissions;
+  std::vector<std::string> models;
+  std::string expires_at;
+  std::string workspace;
+  std::int64_t requests_per_minute = -1;
+  std::int64_t tokens_per_minute = -1;
+  std::int64_t concurrent_requests = -1;
+  std::string budget_usd;
+  // list
+  std::string state;
+  std::int64_t limit = 50;
+  std::string cursor;
+  // revoke, rotate
+  std::string key;
+  std::int64_t overlap_seconds = 0;
+};
+
+// Where the API is and what opens it: the command line, then the environment, then what a running
+// `weir serve` left in the data directory.
+Result<AdminClient> Connect(const Options& options) {
+  std::string url = options.admin_url;
+  if (url.empty()) {
+    std::ifstream in(options.data_dir + "/admin-url");
+    std::getline(in, url);
+  }
+  if (url.empty()) url = "http://127.0.0.1:8081";
+  if (!options.token.empty()) return AdminClient::Make(url, Secret(options.token));
+  auto token = admin::LoadToken(options.data_dir);
+  if (!token) {
+    return Fail(ErrorCode::kNotFound, ErrorSource::kCaller,
+                token.error().detail +
+                    "; name the data directory of weir serve with --data-dir, or set "
+                    "WEIR_ADMIN_TOKEN");
+  }
+  return AdminClient::Make(url, std::move(*token));
+}
+
+std::string Text(const json::value& value, std::string_view name) {
+  const auto* object = value.if_object();
+  const auto* member = object == nullptr ? nullptr : object->if_contains(name);
+  if (member == nullptr || member->is_null()) return "-";
+  if (member->is_string()) return std::string(member->get_string());
+  return json::serialize(*member);
+}
+
+// A problem of the API in one line: "the detail (name: must ...)".
+std::string ProblemText(const AdminReply& reply, const json::value& body) {
+  const auto* object = body.if_object();
+  if (object == nullptr || !object->contains("detail")) {
+    return "the admin listener answered with status " + std::to_string(reply.status);
+  }
+  std::string text = Text(body, "detail");
+  if (const auto* errors = object->if_contains("errors"); errors != nullptr && errors->is_array()) {
+    for (const json::value& error : errors->get_array()) {
+      const bool pointer = error.is_object() && error.get_object().contains("pointer");
+      text += "\n  " + Text(error, pointer ? "pointer" : "parameter") + " " + Text(error, "detail");
+    }
+  }
+  return text;
+}
+
+// Sends, prints a problem if there is one, and hands over the parsed body otherwise.
+std::optional<json::value> Ask(const Options& options, std::string_view method,
+                               const std::string& target, const std::string& body = {}) {
+  const auto client = Connect(options);
+  if (!client) {
+    PrintError(client.error().detail);
+    return std::nullopt;
+  }
+  const auto reply = client->Send(method, target, body);
+  if (!reply) {
+    PrintError(reply.error().detail);
+    return std::nullopt;
+  }
+  json::error_code error;
+  json::value value = json::parse(reply->body, error);
+  if (error) value = nullptr;
+  if (reply->status >= 300 || error) {
+    PrintError(ProblemText(*reply, value));
+    return std::nullopt;
+  }
+  return value;
+}
+
+// A key is named by its id or by its name. Prints what is wrong.
+std::optional<std::string> KeyId(const Options& options) {
+  std::string bare = options.key;
+  if (bare.starts_with("key_")) bare.erase(0, 4);
+  if (bare.size() == 26 &&
+      bare.find_first_not_of("0123456789ABCDEFGHJKMNPQRSTVWXYZ") == std::string::npos) {
+    return "key_" + bare;
+  }
+  if (options.key.empty() ||
+      options.key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                    "._-") != std::string::npos) {
+    PrintError("there is no such key; use an id or a name that `weir keys list` shows");
+    return std::nullopt;
+  }
+  const auto found = Ask(options, "GET", "/admin/v1/keys?limit=1000&name=" + options.key);
+  if (!found) return std::nullopt;
+  const auto* object = found->if_object();
+  const auto* data = object == nullptr ? nullptr : object->if_contains("data");
+  if (data != nullptr && data->is_array()) {
+    for (const json::value& key : data->get_array()) {
+      if (Text(key, "state") != "revoked") return Text(key, "id");
+    }
+  }
+  PrintError("there is no key named " + options.key + "; `weir keys list` shows them");
+  return std::nullopt;
+}
+
+void PrintSecret(const Options& options, const json::value& made) {
+  if (options.json) {
+    std::printf("%s\n", json::serialize(made).c_str());
+    return;
+  }
+  const auto* key = made.is_object() ? made.get_object().if_contains("key") : nullptr;
+  std::printf("id      %s\nname    %s\nsecret  %s\n\nThe secret is not shown again.\n",
+              key == nullptr ? "-" : Text(*key, "id").c_str(),
+              key == nullptr ? "-" : Text(*key, "name").c_str(), Text(made, "secret").c_str());
+}
+
+json::array Texts(const std::vector<std::string>& texts) {
+  json::array out;
+  for (const std::string& text : texts) out.emplace_back(text);
+  return out;
+}
+
+int Create(const Options& options) {
+  json::object body;
+  body["name"] = options.name;
+  if (!options.environment.empty()) body["environment"] = options.environment;
+  if (!options.permissions.empty()) body["permissions"] = Texts(options.permissions);
+  if (!options.models.empty()) body["models"] = Texts(options.models);
+  if (!options.expires_at.empty()) body["expires_at"] = options.expires_at;
+  if (!options.workspace.empty()) body["workspace"] = options.workspace;
+  json::object limits;
+  if (options.requests_per_minute >= 0) limits["requests_per_minute"] = options.requests_per_minute;
+  if (options.tokens_per_minute >= 0) limits["tokens_per_minute"] = options.tokens_per_minute;
+  if (options.concurrent_requests >= 0) limits["concurrent_requests"] = options.concurrent_requests;
+  if (options.budget_usd == "none") {
+    limits["budget_usd"] = nullptr;
+  } else if (!options.budget_usd.empty()) {
+    limits["budget_usd"] = options.budget_usd;
+  }
+  if (!limits.empty()) body["limits"] = limits;
+  const auto made = Ask(options, "POST", "/admin/v1/keys", json::serialize(body));
+  if (!made) return kExitFailed;
+  PrintSecret(options, *made);
+  return kExitDone;
+}
+
+int List(const Options& options) {
+  std::string target = "/admin/v1/keys?limit=" + std::to_string(options.limit);
+  if (!options.state.empty()) target += "&state=" + options.state;
+  if (!options.cursor.empty()) target += "&cursor=" + options.cursor;
+  const auto page = Ask(options, "GET", target);
+  if (!page) return kExitFailed;
+  if (options.json) {
+    std::printf("%s\n", json::serialize(*page).c_str());
+    return kExitDone;
+  }
+  const auto* object = page->if_object();
+  const auto* data = object == nullptr ? nullptr : object->if_contains("data");
+  if (data == nullptr || !data->is_array()) return kExitFailed;
+  std::printf("%-30s  %-20s  %-8s  %-12s  %10s  %12s\n", "ID", "NAME", "STATE", "KEY", "REQ/MIN",
+              "BUDGET USD");
+  for (const json::value& key : data->get_array()) {
+    const auto* limits = key.is_object() ? key.get_object().if_contains("limits") : nullptr;
+    const json::value none;
+    const json::value& shown = limits == nullptr ? none : *limits;
+    std::printf("%-30s  %-20s  %-8s  %-12s  %10s  %12s\n", Text(key, "id").c_str(),
+                Text(key, "name").c_str(), Text(key, "state").c_str(), Text(key, "display").c_str(),
+                Text(shown, "requests_per_minute").c_str(), Text(shown, "budget_usd").c_str());
+  }
+  if (Text(*page, "next_cursor") != "-") {
+    std::printf("more: --cursor %s\n", Text(*page, "next_cursor").c_str());
+  }
+  return kExitDone;
+}
+
+int Revoke(const Options& options) {
+  const auto id = KeyId(options);
+  if (!id) return kExitFailed;
+  const auto key = Ask(options, "DELETE", "/admin/v1/keys/" + *id);
+  if (!key) return kExitFailed;
+  if (options.json) {
+    std::printf("%s\n", json::serialize(*key).c_str());
+  } else {
+    std::printf("%s (%s) is revoked\n", Text(*key, "name").c_str(), Text(*key, "id").c_str());
+  }
+  return kExitDone;
+}
+
+int Rotate(const Options& options) {
+  const auto id = KeyId(options);
+  if (!id) return kExitFailed;
+  const json::object body = {{"overlap_seconds", options.overlap_seconds}};
+  const auto made =
+      Ask(options, "POST", "/admin/v1/keys/" + *id + "/rotate", json::serialize(body));
+  if (!made) return kExitFailed;
+  PrintSecret(options, *made);
+  return kExitDone;
+}
+
+void AddConnection(CLI::App& command, Options& options) {
+  command
+      .add_option("--admin-url", options.admin_url,
+                  "Admin listener (default: the one data_dir names, then http://127.0.0.1:8081)")
+      ->envname("WEIR_ADMIN_URL")
+      ->type_name("URL");
+  command
+      .add_option("--token", options.token,
+                  "Admin token (default: the one in data_dir; others can read a command line)")
+      ->envname("WEIR_ADMIN_TOKEN")
+      ->type_name("TOKEN");
+  command.add_option("--data-dir", options.data_dir, "Data directory of weir serve")
+      ->envname("WEIR_DATA_DIR")
+      ->type_name("DIR")
+      ->capture_default_str();
+  command.add_flag("--json", options.json, "Print the API's answer as JSON");
+}
+
+}  // namespace
+
+void AddKeys(CLI::App& app, int& exit_code) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* keys = app.add_subcommand("keys", "Make, list, revoke and rotate API keys");
+  keys->require_subcommand(1);
+
+  CLI::App* create = keys->add_subcommand("create", "Make a key and print its secret, once");
+  create->add_option("--name", options->name, "Unique among the keys in use")
+      ->type_name("NAME")
+      ->required();
+  create->add_option("--environment", options->environment, "Where it is valid")->type_name("NAME");
+  create->add_option("--permission", options->permissions, "What it may use (default: openai)")
+      ->type_name("NAME");
+  create->add_option("--model", options->models, "A model it may use (default: all)")
+      ->type_name("MODEL");
+  create->add_option("--expires-at", options->expires_at, "Such as 2027-01-31T12:00:00Z")
+      ->type_name("TIME");
+  create->add_option("--workspace", options->workspace, "Whose it is")->type_name("NAME");
+  create->add_option("--requests-per-minute", options->requests_per_minute, "0 is no limit")
+      ->check(CLI::NonNegativeNumber);
+  create->add_option("--tokens-per-minute", options->tokens_per_minute, "0 is no limit")
+      ->check(CLI::NonNegativeNumber);
+  create->add_option("--concurrent-requests", options->concurrent_requests, "0 is no limit")
+      ->check(CLI::NonNegativeNumber);
+  create
+      ->add_option("--budget", options->budget_usd,
+                   "US dollars it may spend in its life, such as 12.50, or none")
+      ->type_name("USD");
+  AddConnection(*create, *options);
+  create->callback([options, &exit_code] { exit_code = Create(*options); });
+
+  CLI::App* list = keys->add_subcommand("list", "List keys, newest first");
+  list->add_option("--state", options->state, "Only keys in this state")
+      ->check(CLI::IsMember({"active", "disabled", "expired", "revoked"}));
+  list->add_option("--limit", options->limit, "Keys on a page")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  list->add_option("--cursor", options->cursor, "Where the page before ended")
+      ->check(CLI::Validator(
+          [](std::string& text) {
+            return text.find_first_not_of("0123456789ABCDEFGHJKMNPQRSTVWXYZkey_") ==
+                           std::string::npos
+                       ? std::string()
+                       : std::string("use the cursor that the page before printed");
+          },
+          "CURSOR"));
+  AddConnection(*list, *options);
+  list->callback([options, &exit_code] { exit_code = List(*options); });
+
+  CLI::App* revoke = keys->add_subcommand("revoke", "Revoke a key, for good");
+  revoke->add_option("key", options->key, "Its id or name")->type_name("KEY")->required();
+  AddConnection(*revoke, *options);
+  revoke->callback([options, &exit_code] { exit_code = Revoke(*options); });
+
+  CLI::App* rotate = keys->add_subcommand("rotate", "Give a key a new secret and print it, once");
+  rotate->add_option("key", options->key, "Its id or name")->type_name("KEY")->required();
+  rotate
+      ->add_option("--overlap-seconds", options->overlap_seconds,
+                   "How long the old secret goes on working")
+      ->check(CLI::Range(0, 2592000))
+      ->capture_default_str();
+  AddConnection(*rotate, *options);
+  rotate->callback([options, &exit_code] { exit_code = Rotate(*options); });
+}
+
+}  // namespace weir::cli

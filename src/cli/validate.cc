@@ -1,0 +1,87 @@
+// `weir validate FILE...`: reads configurations as serve would and says everything that is wrong.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "admin/json_writer.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/serve.h"
+#include "config/parse.h"
+
+namespace weir::cli {
+
+namespace {
+
+struct Options {
+  std::vector<std::string> files;
+  bool json = false;
+};
+
+std::vector<config::ConfigError> Check(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::string text;
+  if (in) {
+    // One byte more than is allowed is enough for the parser to refuse it.
+    text.resize(config::kConfigBytesMax + 1);
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(in.gcount()));
+  }
+  if (!in.is_open() || in.bad()) {
+    return {{.file = file,
+             .path = "",
+             .message = "cannot be read",
+             .fix = "check the path and its permissions"}};
+  }
+  auto parsed = config::ParseConfig(text, file, EnvironmentVariable);
+  if (parsed) return {};
+  return std::move(parsed.error());
+}
+
+int RunValidate(const Options& options) {
+  int exit_code = kExitDone;
+  admin::JsonWriter json;
+  json.Open('{').Open("files", '[');
+  for (const std::string& file : options.files) {
+    const std::vector<config::ConfigError> errors = Check(file);
+    if (!errors.empty()) exit_code = kExitFailed;
+    json.Open('{').Text("file", file).Flag("valid", errors.empty()).Open("errors", '[');
+    for (const config::ConfigError& error : errors) {
+      json.Open('{')
+          .Number("line", error.line)
+          .Number("column", error.column)
+          .TextOrNull("path", error.path)
+          .Text("message", error.message)
+          .TextOrNull("fix", error.fix)
+          .Close('}');
+      if (!options.json) {
+        std::fprintf(stderr, "%s\n", config::FormatConfigError(error).c_str());
+      }
+    }
+    json.Close(']').Close('}');
+    if (!options.json && errors.empty()) std::printf("%s: valid\n", file.c_str());
+  }
+  json.Close(']').Close('}');
+  if (options.json) std::printf("%s\n", json.Take().c_str());
+  return exit_code;
+}
+
+}  // namespace
+
+void AddValidate(CLI::App& app, int& exit_code) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "validate", "Check configuration files; environment variables count as for serve");
+  command->add_option("files", options->files, "Configuration files")
+      ->type_name("FILE")
+      ->required();
+  command->add_flag("--json", options->json, "Print the result as one JSON object");
+  command->callback([options, &exit_code] { exit_code = RunValidate(*options); });
+}
+
+}  // namespace weir::cli
