@@ -21,6 +21,12 @@ constexpr Duration kPeekAfter = Seconds(1);
 constexpr std::size_t kIdlePerOriginMax = 512;
 constexpr std::size_t kBodyPiecesMax = 60;
 
+// Where an SSL_CTX keeps its origin. Not SSL_CTX_set_app_data: Asio keeps its own there.
+int OriginIndex() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
 iovec Piece(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
 
 }  // namespace
@@ -225,9 +231,9 @@ UpstreamPool::Origin& UpstreamPool::FindOrigin(const config::Upstream& upstream)
   // Sessions are resumed: a full handshake costs 764 us of CPU, a resumed one 135.
   SSL_CTX_set_session_cache_mode(context->native_handle(),
                                  SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-  SSL_CTX_set_app_data(context->native_handle(), slot.get());
+  SSL_CTX_set_ex_data(context->native_handle(), OriginIndex(), slot.get());
   SSL_CTX_sess_set_new_cb(context->native_handle(), [](SSL* ssl, SSL_SESSION* session) {
-    auto* origin = static_cast<Origin*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+    auto* origin = static_cast<Origin*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), OriginIndex()));
     if (origin->session != nullptr) SSL_SESSION_free(origin->session);
     origin->session = session;
     return 1;  // the reference is ours now
