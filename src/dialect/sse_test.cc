@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "dialect/fuzz_entry.h"
-#include "dialect/golden_file.h"
+#include "dialect/golden_file_test.h"
 
 namespace weir::dialect {
 namespace {
