@@ -34,7 +34,7 @@ key_defaults:
   requests_per_minute: {rate}
 upstreams:
   - name: here
-    kind: sandbox
+    base_url: {upstream}/v1
     api_key: {upstream_secret}
 models:
   - id: m1
@@ -49,6 +49,8 @@ keys:
 class Gateway:
     """One configured gateway whose folder stays while it is stopped and started again."""
 
+    upstream = None  # the address of a mock, one for all
+
     def __init__(self, **values):
         self.folder = tempfile.mkdtemp(prefix="weir-operate-")
         self.port, self.admin_port = weir.free_port(), weir.free_port()
@@ -57,7 +59,7 @@ class Gateway:
 
     def config(self, **values):
         return CONFIG.format(port=self.port, admin_port=self.admin_port, folder=self.folder, key=KEY,
-                             upstream_secret=UPSTREAM_SECRET, **{**self.values, **values})
+                             upstream_secret=UPSTREAM_SECRET, upstream=self.upstream, **{**self.values, **values})
 
     def start(self):
         self.server = weir.Server(self.config(), self.folder, self.port)
@@ -278,6 +280,18 @@ def rate_limit(tally):
 
 def main():
     tally = weir.Tally()
+    folder = tempfile.mkdtemp(prefix="weir-operate-")
+    mock = weir.Process([weir.binary(), "mock-upstream", "--port", "0"], folder, "mock")
+    Gateway.upstream = json.loads(mock.read_line())["url"]
+    try:
+        run(tally)
+    finally:
+        mock.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    return tally.finish()
+
+
+def run(tally):
     gateway = Gateway().start()
     try:
         health(tally, gateway)
@@ -294,7 +308,6 @@ def main():
     drain(tally)
     hard_stop(tally)
     rate_limit(tally)
-    return tally.finish()
 
 
 if __name__ == "__main__":
