@@ -118,6 +118,17 @@ TEST(Record, DamagedFields_AreNamed) {
   }
 }
 
+TEST(Record, NumberOf65Bits_IsMalformed) {
+  RecordBuffer fund;
+  Encode(FundRecord{{0}, kKey, {INT64_MIN}, true, 0}, fund);  // the amount takes ten bytes from 28
+  ASSERT_EQ(fund.bytes[37], 1);
+  std::span<const std::uint8_t> bytes = fund.bytes;
+  ASSERT_TRUE(Decode(bytes));
+  fund.bytes[37] = 3;
+  bytes = fund.bytes;
+  EXPECT_EQ(Decode(bytes).error(), DecodeFault::kMalformed);
+}
+
 // Whatever Decode accepts, Encode writes the same bytes for: there is one form of every record, and
 // no bytes make it read out of bounds (the sanitizers watch).
 TEST(Record, RandomDamage_IsRefusedOrTheOnlyFormOfItsRecord) {
