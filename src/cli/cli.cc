@@ -4,12 +4,39 @@
 #include <csignal>
 #include <exception>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/mock_upstream.h"
 
 namespace weir::cli {
+
+namespace {
+
+// What the library says of a wrong command line, as one sentence with the fix. It reports the
+// missing subcommand before the word that was meant to be one, so that is looked for here.
+std::string UsageText(const CLI::App& app, const CLI::Error& error) {
+  std::string path = "weir";
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    path += " " + at->get_name();
+  }
+  const std::vector<std::string> rest = at->remaining(/*recurse=*/true);
+  const bool wants_command = !at->get_subcommands({}).empty();
+  if (wants_command && !rest.empty() && !rest.front().starts_with("-")) {
+    return "there is no command " + path + " " + rest.front() + "; " + path + " --help lists them";
+  }
+  std::string what = error.what();
+  for (char& c : what) {
+    if (c == '\n') c = ' ';
+  }
+  return what + "; see " + path + " --help";
+}
+
+}  // namespace
 
 std::unique_ptr<CLI::App> MakeApp(int& exit_code) {
   auto app = std::make_unique<CLI::App>("Weir, a self-hosted AI gateway", "weir");
@@ -37,8 +64,10 @@ int RunCli(int argc, char** argv) {
     try {
       app->parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-      // The library prints help for --help, which is no error; its own codes are above 100.
-      return app->exit(error) == 0 ? kExitDone : kExitUsage;
+      // --help and --version come as errors of code 0; the library prints what was asked for.
+      if (error.get_exit_code() == 0) return app->exit(error);
+      PrintError(UsageText(*app, error));
+      return kExitUsage;
     }
   } catch (const std::exception& error) {
     PrintError(error.what());

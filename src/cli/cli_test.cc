@@ -1,0 +1,233 @@
+// The command line as a user meets it: exit codes, what is printed where, shell completion.
+
+#include "cli/cli.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <boost/json.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "cli/completion.h"
+
+namespace weir::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Outcome {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+Outcome Weir(std::vector<std::string> words) {
+  words.insert(words.begin(), "weir");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  Outcome outcome;
+  outcome.code = RunCli(static_cast<int>(words.size()), argv.data());
+  std::fflush(stdout);
+  outcome.out = testing::internal::GetCapturedStdout();
+  outcome.err = testing::internal::GetCapturedStderr();
+  return outcome;
+}
+
+class CliTest : public testing::Test {
+ protected:
+  CliTest() {
+    directory_ =
+        std::filesystem::temp_directory_path() / ("weir_cli_test." + std::to_string(getpid()));
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directories(directory_);
+  }
+  ~CliTest() override { std::filesystem::remove_all(directory_); }
+  std::string Write(const std::string& name, std::string_view text) {
+    const std::string path = (directory_ / name).string();
+    std::ofstream(path) << text;
+    return path;
+  }
+  std::filesystem::path directory_;
+};
+
+TEST_F(CliTest, AWrongCommandLine_IsStatus2AndOneSentence) {
+  struct Case {
+    std::vector<std::string> words;
+    std::string_view says;
+  };
+  for (const Case& c : std::initializer_list<Case>{
+           {{}, "weir --help"},
+           {{"nope"}, "there is no command weir nope"},
+           {{"keys"}, "weir keys --help"},
+           {{"keys", "nope"}, "there is no command weir keys nope"},
+           {{"keys", "create"}, "--name"},
+           {{"keys", "list", "--limit", "0"}, "--limit"},
+           {{"keys", "list", "--cursor", "a&limit=1"}, "cursor"},
+           {{"keys", "rotate", "x", "--overlap-seconds", "-1"}, "--overlap-seconds"},
+           {{"serve", "--nope"}, "--nope"},
+           {{"validate"}, "files"},
+           {{"completion", "tcsh"}, "tcsh"},
+           {{"reference", "nope"}, "nope"},
+       }) {
+    const Outcome outcome = Weir(c.words);
+    EXPECT_EQ(outcome.code, kExitUsage) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(std::string(c.says)));
+    EXPECT_EQ(outcome.err.substr(0, 6), "weir: ");
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+  }
+}
+
+TEST_F(CliTest, HelpAndVersion_AreDone) {
+  EXPECT_EQ(Weir({"--help"}).code, kExitDone);
+  EXPECT_THAT(Weir({"keys", "create", "--help"}).out, HasSubstr("--budget"));
+  const Outcome version = Weir({"version", "--json"});
+  EXPECT_EQ(version.code, kExitDone);
+  EXPECT_TRUE(boost::json::parse(version.out).as_object().contains("version"));
+  EXPECT_THAT(Weir({"version"}).out, HasSubstr("weir "));
+}
+
+constexpr std::string_view kGood = R"(upstreams:
+  - name: here
+    kind: sandbox
+models:
+  - id: m1
+    routes: [here]
+    price: {input: 1, output: 2}
+)";
+
+TEST_F(CliTest, Validate_SaysWhatIsWrongWhere) {
+  const std::string good = Write("good.yaml", kGood);
+  const std::string bad = Write("bad.yaml", std::string(kGood) + "wrokers: 3\n");
+  Outcome outcome = Weir({"validate", good});
+  EXPECT_EQ(outcome.code, kExitDone) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("good.yaml: valid"));
+  outcome = Weir({"validate", good, bad});
+  EXPECT_EQ(outcome.code, kExitFailed);
+  EXPECT_THAT(outcome.err, HasSubstr("bad.yaml:8"));
+  EXPECT_THAT(outcome.err, HasSubstr("wrokers"));
+  outcome = Weir({"validate", "--json", bad, (directory_ / "missing.yaml").string()});
+  EXPECT_EQ(outcome.code, kExitFailed);
+  const boost::json::value result = boost::json::parse(outcome.out);
+  const auto& files = result.at("files").as_array();
+  ASSERT_EQ(files.size(), 2U);
+  EXPECT_FALSE(files[0].at("valid").as_bool());
+  EXPECT_EQ(files[0].at("errors").at(0).at("line").as_int64(), 8);
+  EXPECT_THAT(std::string(files[1].at("errors").at(0).at("message").as_string()),
+              HasSubstr("cannot be read"));
+}
+
+TEST_F(CliTest, Validate_NeverShowsASecret) {
+  const std::string path =
+      Write("secret.yaml", std::string(kGood) + "keys:\n  - name: k\n    secret: canary key\n");
+  const Outcome outcome = Weir({"validate", path});
+  EXPECT_EQ(outcome.code, kExitFailed);
+  EXPECT_THAT(outcome.err + outcome.out, Not(HasSubstr("canary")));
+}
+
+TEST_F(CliTest, KeysWithoutAServer_SaysWhatToDo) {
+  const std::string data = (directory_ / "data").string();
+  Outcome outcome = Weir({"keys", "list", "--data-dir", data});
+  EXPECT_EQ(outcome.code, kExitFailed);
+  EXPECT_THAT(outcome.err, HasSubstr("--data-dir"));
+  outcome = Weir({"keys", "list", "--token", "canary", "--admin-url", "ftp://x"});
+  EXPECT_EQ(outcome.code, kExitFailed);
+  EXPECT_THAT(outcome.err, HasSubstr("must look like http://127.0.0.1:8081"));
+  EXPECT_THAT(outcome.err, Not(HasSubstr("canary")));
+}
+
+TEST_F(CliTest, Reference_PrintsEveryPage) {
+  EXPECT_THAT(Weir({"reference", "options"}).out, HasSubstr("upstreams"));
+  EXPECT_THAT(Weir({"reference", "errors"}).out, HasSubstr("budget_exceeded"));
+  EXPECT_THAT(Weir({"reference", "metrics"}).out, HasSubstr("weir_requests_total"));
+  EXPECT_THAT(Weir({"reference", "openapi"}).out, HasSubstr("openapi: 3.1.0"));
+}
+
+// ------------------------------------------------------------------------------ completion
+
+// What bash would offer for the words typed so far; the last one is being completed.
+std::string Complete(const std::string& script, const std::vector<std::string>& words) {
+  std::string command = "source '" + script + "' && COMP_WORDS=(";
+  for (const std::string& word : words) command += "'" + word + "' ";
+  command += ") && COMP_CWORD=" + std::to_string(words.size() - 1) +
+             " && _weir && printf '%s\\n' \"${COMPREPLY[@]}\"";
+  FILE* pipe = popen(("bash --norc -c \"" +
+                      [&] {
+                        std::string quoted;
+                        for (const char c : command) {
+                          if (c == '"' || c == '$' || c == '\\' || c == '`') quoted += '\\';
+                          quoted += c;
+                        }
+                        return quoted;
+                      }() +
+                      "\" 2>&1")
+                         .c_str(),
+                     "r");
+  std::string out;
+  std::array<char, 4096> buffer;
+  while (pipe != nullptr && fgets(buffer.data(), buffer.size(), pipe) != nullptr) {
+    out += buffer.data();
+  }
+  if (pipe != nullptr) pclose(pipe);
+  return out;
+}
+
+TEST_F(CliTest, BashCompletion_CompletesCommandsOptionsAndFiles) {
+  const Outcome script = Weir({"completion", "bash"});
+  const std::string path = Write("weir.bash", script.out);
+  ASSERT_EQ(std::system(("bash -n '" + path + "'").c_str()), 0);
+  EXPECT_EQ(Complete(path, {"weir", "val"}), "validate\n");
+  EXPECT_EQ(Complete(path, {"weir", "ke"}), "keys\n");
+  EXPECT_EQ(Complete(path, {"weir", "keys", "r"}), "revoke\nrotate\n");
+  EXPECT_EQ(Complete(path, {"weir", "keys", "create", "--bud"}), "--budget\n");
+  // Options between the words do not hide the subcommand.
+  EXPECT_EQ(Complete(path, {"weir", "keys", "--help", "create", "--name", "x", "--bud"}),
+            "--budget\n");
+  EXPECT_EQ(Complete(path, {"weir", "completion", ""}), "bash\nzsh\nfish\n--help\n");
+  EXPECT_EQ(Complete(path, {"weir", "reference", "o"}), "options\nopenapi\n");
+  EXPECT_EQ(Complete(path, {"weir", "serve", "--config", path.substr(0, path.size() - 3)}),
+            path + "\n");
+  EXPECT_EQ(Complete(path, {"weir", "validate", path.substr(0, path.size() - 3)}), path + "\n");
+  EXPECT_EQ(Complete(path, {"weir", "nothing", "zzz"}), "\n");
+}
+
+TEST_F(CliTest, EveryShell_KnowsEveryCommandAndOption) {
+  int code = 0;
+  const auto app = MakeApp(code);
+  const std::string zsh = ZshCompletion(*app);
+  const std::string fish = FishCompletion(*app);
+  for (const std::string_view word : {"serve", "demo", "validate", "keys", "mock-upstream",
+                                      "version", "completion", "reference", "create", "rotate"}) {
+    EXPECT_THAT(zsh, HasSubstr("'" + std::string(word) + ":")) << word;
+    EXPECT_THAT(fish, HasSubstr(" -a " + std::string(word) + " ")) << word;
+  }
+  for (const std::string_view option :
+       {"config", "overlap-seconds", "admin-url", "json", "budget"}) {
+    EXPECT_THAT(zsh, HasSubstr("'--" + std::string(option) + ":")) << option;
+    EXPECT_THAT(fish, HasSubstr(" -l " + std::string(option) + " ")) << option;
+  }
+  for (const auto& [shell, check] :
+       {std::pair<std::string, std::string>{"zsh", "zsh -n"}, {"fish", "fish --no-execute"}}) {
+    if (std::system(("command -v " + shell + " >/dev/null 2>&1").c_str()) != 0) {
+      std::printf("skipped: %s is not installed, its script is not parsed\n", shell.c_str());
+      continue;
+    }
+    const std::string path = Write("weir." + shell, shell == "zsh" ? zsh : fish);
+    EXPECT_EQ(std::system((check + " '" + path + "'").c_str()), 0) << shell;
+  }
+}
+
+}  // namespace
+}  // namespace weir::cli
