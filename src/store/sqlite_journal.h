@@ -3,7 +3,7 @@
 // A row holds the encoded records of a batch and a chain: SHA-256 over the chain of the row before,
 // the position, the count and the records. A row that was changed, removed or put elsewhere breaks
 // it; a tail that was cut off does not (that needs an anchor kept outside). One row per record
-// would be readable in plain SQL but costs the journal thread two and a half times as much at 64
+// would be readable in plain SQL but costs the journal thread more than twice as much at 64
 // records (bench/credit_bench); `weir ledger` reads the records instead.
 //
 // One connection in all: it writes, reads and checkpoints. That is faster (locking_mode=EXCLUSIVE
