@@ -108,6 +108,15 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
     {"weir_requests_in_progress", "gauge", "", "Requests that have no complete reply yet."},
     {"weir_build_info", "gauge", "version", "Always 1; the label says what runs."},
     {"weir_start_time_seconds", "gauge", "", "When the process started, in seconds since 1970."},
+    // Read when a scrape asks, by whoever registered them.
+    {"weir_open_connections", "gauge", "", "Connections of callers that are open now."},
+    {"weir_journal_records_total", "counter", "", "Records handed to the journal."},
+    {"weir_journal_commits_total", "counter", "", "Transactions of the journal."},
+    {"weir_journal_failures_total", "counter", "", "Appends that found no space."},
+    {"weir_request_log_dropped_total", "counter", "", "Rows the request log lost to a full queue."},
+    {"weir_log_lines_dropped_total", "counter", "", "Log lines lost to a full queue."},
+    {"weir_open_reservations", "gauge", "", "Requests that hold a reservation now."},
+    {"weir_keys", "gauge", "", "API keys, revoked ones included."},
 });
 
 std::size_t OperationIndex(std::string_view name) {
@@ -120,6 +129,13 @@ std::size_t OperationIndex(std::string_view name) {
 void AppendHead(std::string_view name, std::string_view help, std::string_view type,
                 std::string& out) {
   fmt::format_to(std::back_inserter(out), "# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+}
+
+bool IsDescribed(std::string_view name, std::string_view type) {
+  for (const MetricDescription& d : kDescriptions) {
+    if (d.name == name && d.type == type) return true;
+  }
+  return false;
 }
 
 void AppendHead(DescriptionIndex index, std::string& out) {
@@ -204,6 +220,7 @@ std::int64_t Metrics::Now(Live what) const {
 
 void Metrics::AddGauge(std::string_view name, std::string_view help, std::string_view labels,
                        Read read) {
+  CHECK(IsDescribed(name, "gauge"), "a figure that the reference does not have is not found");
   const std::lock_guard lock(callbacks_mutex_);
   callbacks_.push_back(
       {std::string(name), std::string(help), std::string(labels), false, std::move(read)});
@@ -211,7 +228,7 @@ void Metrics::AddGauge(std::string_view name, std::string_view help, std::string
 
 void Metrics::AddCounter(std::string_view name, std::string_view help, std::string_view labels,
                          Read read) {
-  CHECK(name.ends_with("_total"), "a counter's name ends in _total");
+  CHECK(IsDescribed(name, "counter"), "a figure that the reference does not have is not found");
   const std::lock_guard lock(callbacks_mutex_);
   callbacks_.push_back(
       {std::string(name), std::string(help), std::string(labels), true, std::move(read)});

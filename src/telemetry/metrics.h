@@ -49,10 +49,10 @@ class Metrics {
   // Sum over all workers; any thread. For drain and the status page.
   std::int64_t Now(Live what) const;
 
-  // Registers a figure that is read when a scrape asks for it, on the scraping thread. `name` is a
-  // full metric name ("weir_journal_lag_records"); a counter's ends in "_total". `labels` is empty
-  // or finished label text (`state="active"`); registering one name with several labels makes one
-  // family, whose help text is the first one's.
+  // Registers a figure that is read when a scrape asks for it, on the scraping thread. `name` must
+  // be in the table of metrics.cc, from which the reference is made. `labels` is empty or finished
+  // label text (`state="active"`); registering one name with several labels makes one family, whose
+  // help text is the first one's.
   using Read = std::function<std::int64_t()>;
   void AddGauge(std::string_view name, std::string_view help, std::string_view labels, Read read);
   void AddCounter(std::string_view name, std::string_view help, std::string_view labels, Read read);

@@ -188,6 +188,15 @@ TEST(Metrics, Callbacks_OfOneName_AreOneFamily) {
 // missing from it, and nothing in it from the text.
 TEST(Metrics, TheText_HasExactlyTheDescribedFamilies) {
   Metrics metrics(1, "v", {});
+  for (const std::string_view name :
+       {"weir_open_connections", "weir_open_reservations", "weir_keys"}) {
+    metrics.AddGauge(name, "x", "", [] { return 0; });
+  }
+  for (const std::string_view name :
+       {"weir_journal_records_total", "weir_journal_commits_total", "weir_journal_failures_total",
+        "weir_request_log_dropped_total", "weir_log_lines_dropped_total"}) {
+    metrics.AddCounter(name, "x", "", [] { return 0; });
+  }
   std::set<std::string> families;
   std::istringstream lines(metrics.Text());
   for (std::string line; std::getline(lines, line);) {
@@ -196,6 +205,13 @@ TEST(Metrics, TheText_HasExactlyTheDescribedFamilies) {
   std::set<std::string> described;
   for (const MetricDescription& d : MetricDescriptions()) described.insert(std::string(d.name));
   EXPECT_EQ(families, described);
+}
+
+TEST(MetricsDeathTest, AFigureThatNobodyDescribed_EndsTheStart) {
+  Metrics metrics(1, "v", {});
+  EXPECT_DEATH(metrics.AddGauge("weir_secret_figure", "x", "", [] { return 0; }), "reference");
+  EXPECT_DEATH(metrics.AddGauge("weir_journal_records_total", "x", "", [] { return 0; }),
+               "reference");
 }
 
 TEST(Metrics, Promtool_HasNoComplaint) {
