@@ -161,8 +161,13 @@ int RunGateway(config::Config config, const std::function<void(const Ready&)>& r
       server.log().Write(telemetry::Level::kError, "reload refused, nothing has changed");
       return;
     }
-    const std::string changes = server.Reload(std::move(*next));
-    server.log().Write(telemetry::Level::kInfo, "reloaded", {{"changes", changes}});
+    const auto changes = server.Reload(std::move(*next));
+    if (changes) {
+      server.log().Write(telemetry::Level::kInfo, "reloaded", {{"changes", *changes}});
+    } else {
+      server.log().Write(telemetry::Level::kError, "reload refused, nothing has changed",
+                         {{"reason", changes.error().detail}});
+    }
   });
   return kExitDone;
 }
@@ -192,12 +197,12 @@ int RunServe(const ServeOptions& options) {
     sandbox_only = sandbox_only && upstream.kind == config::UpstreamKind::kSandbox;
   }
   const auto add_first_key = [&](config::Config& to) {
-    if (options.config_file.empty() && to.keys.empty()) {
-      to.keys.push_back({.name = "first", .limits = to.key_defaults});
-    }
+    if (!options.config_file.empty() || !to.keys.empty()) return;
+    // A key of the sandbox must not become a key that spends money when OPENAI_API_KEY is set the
+    // next time: it has a name and an environment of its own.
+    to.keys.push_back({.name = sandbox_only ? "sandbox" : "first", .limits = to.key_defaults});
   };
   add_first_key(*config);
-
   const config::Config banner_config = *config;
   return RunGateway(
       std::move(*config),
@@ -207,7 +212,7 @@ int RunServe(const ServeOptions& options) {
           if (!ready.keys.empty()) {
             WritePrivateFile(key_file, ready.keys.front().secret.Reveal());
           } else if (std::string kept = ReadFile(key_file); !kept.empty()) {
-            ready.keys.push_back({"first", Secret(std::move(kept))});
+            ready.keys.push_back({"sandbox", Secret(std::move(kept))});
           }
         }
         if (!options.quiet) PrintBanner(ready, banner_config);

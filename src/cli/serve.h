@@ -18,12 +18,12 @@ struct ServeOptions {
   std::string data_dir;     // not empty: instead of the configuration's
   std::string listen;       // "host:port", not empty: instead of the configuration's
   std::string admin_listen;
-  bool quiet = false;       // no banner
+  bool quiet = false;  // no banner
 };
 
 // How a started gateway can be reached, with every secret that was made now.
 struct Ready {
-  std::string base_url;   // http://127.0.0.1:8080
+  std::string base_url;  // http://127.0.0.1:8080
   std::string admin_url;
   Secret admin_token;
   bool admin_token_is_new = false;

@@ -62,6 +62,8 @@ void AddListedModels(Config& config) {
 
 Config EmbeddedDefault() {
   Config config;
+  // Keys of the sandbox are keys of no other deployment, whatever the data directory.
+  config.environment = "sandbox";
   Upstream sandbox;
   sandbox.name = "sandbox";
   sandbox.kind = UpstreamKind::kSandbox;

@@ -210,7 +210,7 @@ const std::array kConfigFields = {
     Field<Config>{{.path = "log.exchanges",
                    .type = kFlag,
                    .fallback = "true",
-                   .help = "One line for each exchange, on standard output."},
+                   .help = "One line of JSON for each exchange, on standard error."},
                   [](Config& c) -> ValueRef { return &c.log_exchanges; }},
 };
 

@@ -221,7 +221,8 @@ std::optional<Duration> RetryAfter(const HeaderLookup& header, std::string_view 
                                    Instant now) {
   std::string_view ms = header("retry-after-ms");
   if (const auto value = Digits(ms); value && (ms.empty() || ms.front() == '.')) {
-    if (const auto reset = PositiveSeconds((*value + 999) / 1'000)) return reset;
+    constexpr std::int64_t kDayMs = 86'400'000;  // beyond that milliseconds are no precision
+    if (*value > 0) return *value < kDayMs ? Milliseconds(*value) : Seconds(kDayMs / 1000);
   }
   const std::string_view after = header("retry-after");
   if (const auto reset = DecimalSeconds(after)) return reset;

@@ -211,7 +211,10 @@ std::optional<bool> ShouldRetry(Refusal refusal) {
       return false;
   }
   // An operator or hours must pass; a client that retries only waits longer for the same answer.
-  if (refusal == Refusal::kModelUnpriced || refusal == Refusal::kUsageLimitReached) return false;
+  if (refusal == Refusal::kModelUnpriced || refusal == Refusal::kUsageLimitReached ||
+      refusal == Refusal::kUpstreamRejectedUs) {
+    return false;
+  }
   return std::nullopt;
 }
 

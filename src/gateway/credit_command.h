@@ -52,6 +52,12 @@ struct AdmitReply {
   JournalPosition position;                // of the intent record
 };
 
+// How the per-minute limits of a key stand, for replies that were never admitted.
+struct RateViews {
+  LimitView requests;
+  LimitView tokens;
+};
+
 struct SettleCommand {
   RequestId request;
   Usage usage;         // source kNone: nothing billable, the hold is released whole

@@ -170,6 +170,16 @@ void CreditControl::ApplyBudget(KeyState& key, const std::optional<NanoUsd>& bud
   Fund(key, amount, capped);
 }
 
+RateViews CreditControl::Peek(const KeyId& key, const config::KeyLimits& limits, Instant now) {
+  const Tick tick = Advance(now);
+  const std::uint32_t* index = key_index_.Find(key);
+  const policy::Rate requests = index != nullptr ? keys_[*index].requests : policy::Rate{};
+  const policy::Rate tokens = index != nullptr ? keys_[*index].tokens : policy::Rate{};
+  return {
+      .requests = policy::View(policy::WithLimit(requests, limits.requests_per_minute, tick), tick),
+      .tokens = policy::View(policy::WithLimit(tokens, limits.tokens_per_minute, tick), tick)};
+}
+
 AdmitReply CreditControl::Admit(const AdmitCommand& command, Instant now,
                                 ledger::RecordBuffer& records) {
   CHECK(open_.Find(command.request) == nullptr, "a request is admitted once");

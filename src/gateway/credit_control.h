@@ -92,6 +92,9 @@ class CreditControl {
   //   source   TigerBeetle two-phase transfers; RFC 8506.
   AdmitReply Admit(const AdmitCommand& command, Instant now, ledger::RecordBuffer& records);
 
+  // The per-minute limits of a key as they stand; changes nothing.
+  RateViews Peek(const KeyId& key, const config::KeyLimits& limits, Instant now);
+
   // Resolves an open request: charges min(price, held), books the rest to the operator, corrects
   // the tokens per minute, gives its place back. CHECKs that the request is open: an admission is a
   // ticket that is settled once, and settling an unknown one would mean we lost track of money.

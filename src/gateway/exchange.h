@@ -67,6 +67,8 @@ struct FailureToShow {
   dialect::FailureReply reply;
   std::string body;  // with pass_through
   std::string content_type;
+  std::optional<std::int64_t> retry_after_ms;  // as exact as the upstream said it
+  std::optional<bool> should_retry;            // the upstream's own x-should-retry
 };
 
 struct Timings {

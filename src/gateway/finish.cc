@@ -101,7 +101,15 @@ std::string CommonHeaders(const Exchange& x, Instant now) {
   return out;
 }
 
+void NoteLimits(Exchange& x, Ports& ports) {
+  if (!x.principal || x.admission.requests.limit > 0 || x.admission.tokens.limit > 0) return;
+  const RateViews views = ports.credit.Peek(x.principal->key->id, x.principal->key->limits);
+  x.admission.requests = views.requests;
+  x.admission.tokens = views.tokens;
+}
+
 Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runtime) {
+  NoteLimits(x, ports);
   const RefusalText& text = TextOf(reason.refusal);
   const std::string request_id = "req_" + ToString(x.id);
   dialect::RefusalDetail detail;
@@ -144,8 +152,14 @@ Task<void> ShowUpstreamFailure(Exchange& x, Ports& ports, Runtime& runtime) {
   if (failure.reply.retry_after_seconds) {
     AppendHeader(head.headers, "retry-after", *failure.reply.retry_after_seconds);
   }
-  if (const auto retry = failure.reply.pass_through ? std::optional<bool>()
-                                                    : dialect::ShouldRetry(failure.reply.refusal)) {
+  if (failure.retry_after_ms) {
+    AppendHeader(head.headers, "retry-after-ms", *failure.retry_after_ms);
+  }
+  const std::optional<bool> retry = failure.should_retry ? failure.should_retry
+                                    : failure.reply.pass_through
+                                        ? std::optional<bool>()
+                                        : dialect::ShouldRetry(failure.reply.refusal);
+  if (retry) {
     AppendHeader(head.headers, "x-should-retry", *retry ? "true" : "false");
   }
   std::string body;

@@ -89,6 +89,9 @@ void Fail(Exchange& x, Attempt& attempt, const dialect::UpstreamFailure& failure
   const dialect::Dialect family = x.operation.dialect;
   FailureToShow show;
   show.reply = dialect::ShowFailure(family, failure, status, body, body_whole);
+  if (show.reply.status == 429 && failure.reset && *failure.reset < Seconds(60)) {
+    show.retry_after_ms = (failure.reset->ns + 999'999) / 1'000'000;
+  }
   if (show.reply.pass_through) {
     show.body = std::move(body);
     show.content_type = content_type;
@@ -161,6 +164,7 @@ Task<void> ReadFailure(Exchange& x, Attempt& attempt, std::unique_ptr<UpstreamRe
       x.operation.dialect, reply->status(),
       [&](std::string_view name) { return reply->Find(name); }, body, runtime.WallNow());
   Fail(x, attempt, failure, reply->status(), std::move(body), whole, "application/json");
+  if (reply->Find("x-should-retry") == "false") x.failure->should_retry = false;
 }
 
 Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& runtime,
@@ -349,7 +353,7 @@ void BreakStream(Exchange& x, Attempt& attempt, StreamPassage& passage, const Er
 }
 
 Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& runtime,
-                         UpstreamClock& clock) {
+                         UpstreamClock& clock, Tick deadline) {
   const config::Upstream& upstream = *attempt.upstream;
   const Duration heartbeat = x.config().caller_limits.heartbeat_interval;
   StreamPassage passage(x.operation.dialect, x.plan.strip_usage);
@@ -361,7 +365,7 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
     const Tick now = clock.Stop();
     if (!bytes) {
       const bool idle = bytes.error().code == ErrorCode::kTimeout &&
-                        now - last_byte < upstream.event_deadline &&
+                        now - last_byte < upstream.event_deadline && now < deadline &&
                         x.interrupt.why() == Interruption::kNone;
       if (!idle) {
         broken = bytes.error();
@@ -466,7 +470,8 @@ Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, R
   request.target += x.operation.upstream_path;
   request.headers = UpstreamHeaders(x, upstream);
   request.body = pieces->pieces;
-  request.deadline = runtime.Now() + upstream.total_deadline;
+  const Tick deadline = runtime.Now() + upstream.total_deadline;
+  request.deadline = deadline;
   UpstreamClock clock(x, runtime);
   auto reply = co_await ports.upstreams.Send(std::move(request), x.interrupt);
   if (!reply) {
@@ -491,7 +496,7 @@ Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, R
   x.failure.reset();
   x.reply = std::move(*reply);
   if (x.plan.stream && IsEventStream(*x.reply)) {
-    co_return co_await ForwardStream(x, attempt, ports, runtime, clock);
+    co_return co_await ForwardStream(x, attempt, ports, runtime, clock, deadline);
   }
   co_await ForwardJson(x, attempt, ports, runtime, clock);
 }

@@ -29,6 +29,7 @@ class Ticket {
 
 Task<void> ReplyJson(Exchange& x, std::string body, Ports& ports, Runtime& runtime) {
   x.status = 200;
+  NoteLimits(x, ports);
   ReplyHead head;
   head.headers = CommonHeaders(x, runtime.WallNow());
   const bool sent = co_await ports.downstream.Reply(std::move(head), body);
@@ -90,10 +91,10 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   ApplyGrant(x.admission, key, x.operation, x.plan);
 
   // route, forward: one upstream after the other, never after a byte has reached the caller.
-  // With drain_and_bill nobody watches the caller: the upstream finishes whatever they do.
-  if (x.config().hang_up_rule != config::HangUpRule::kDrainAndBill) {
-    ports.downstream.WatchHangUp(x.interrupt);
-  }
+  // With drain_and_bill the upstream finishes whatever the caller does; a drain of ours still ends
+  // it.
+  if (x.config().hang_up_rule == config::HangUpRule::kDrainAndBill) x.interrupt.IgnoreCaller();
+  ports.downstream.WatchHangUp(x.interrupt);
   while (const config::ModelRoute* route = NextRoute(x.plan, x.attempts)) {
     co_await Forward(x, *route, ports, runtime);
     if (!MayTryAnother(x, ports.downstream)) break;

@@ -53,6 +53,8 @@ SettleCommand MakeSettle(const Exchange& x);
 Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime);
 Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runtime);
 
+// Where the caller's limits stand, for a reply that takes nothing of them.
+void NoteLimits(Exchange& x, Ports& ports);
 // The headers every reply carries: request id, limits, what was changed.
 std::string CommonHeaders(const Exchange& x, Instant now);
 

@@ -55,9 +55,12 @@ class Interrupt {
   };
 
   Interruption why() const { return why_; }
+  // A caller who hangs up does not end the call: the upstream may finish.
+  void IgnoreCaller() { ignores_caller_ = true; }
   void SetHook(Hook* hook) { hook_ = hook; }
   void Fire(Interruption why) {
     if (why_ != Interruption::kNone) return;
+    if (why == Interruption::kCallerGone && ignores_caller_) return;
     why_ = why;
     if (hook_ != nullptr) hook_->OnInterrupt();
   }
@@ -65,6 +68,7 @@ class Interrupt {
  private:
   Interruption why_ = Interruption::kNone;
   Hook* hook_ = nullptr;
+  bool ignores_caller_ = false;
 };
 
 // The head of a reply to the caller. `headers` are finished lines, "name: value\r\n" each, without
@@ -136,6 +140,8 @@ class Credit {
  public:
   virtual ~Credit() = default;
   virtual AdmitReply Admit(const AdmitCommand& command) = 0;
+  // The limits of a key as they stand; takes nothing.
+  virtual RateViews Peek(const KeyId& key, const config::KeyLimits& limits) = 0;
   virtual SettleReply Settle(const SettleCommand& command) = 0;
   // What an open stream has delivered so far; rides along with the next commit, never awaited.
   virtual void Checkpoint(const CheckpointCommand& command) = 0;

@@ -220,10 +220,13 @@ void HttpConnection::SkipUnreadBody() {
 Task<Result<std::size_t>> HttpConnection::ReadBodyBytes(std::span<char> into) {
   // At least body_bytes_per_second_min after a grace: the deadline moves on with what arrived.
   const auto& limits = server_.limits_;
+  const auto rate = static_cast<std::uint64_t>(limits.body_bytes_per_second_min);
   const auto earned =
-      static_cast<std::int64_t>(static_cast<unsigned __int128>(body_received_) * 1'000'000'000U /
-                                static_cast<std::uint64_t>(limits.body_bytes_per_second_min));
-  const Tick deadline = body_started_at_ + limits.body_stall_deadline + Duration{earned};
+      rate == 0 ? std::int64_t{0}
+                : static_cast<std::int64_t>(static_cast<unsigned __int128>(body_received_) *
+                                            1'000'000'000U / rate);
+  const Tick deadline =
+      rate == 0 ? kNoDeadline : body_started_at_ + limits.body_stall_deadline + Duration{earned};
   const IoResult read = co_await stream_.ReadSome(into, deadline, Stream::Expect::kBytesNow);
   switch (read.status) {
     case IoStatus::kOk:

@@ -242,7 +242,8 @@ UpstreamPool::Origin& UpstreamPool::FindOrigin(const config::Upstream& upstream)
   return *slot;
 }
 
-Task<Result<void>> UpstreamPool::ResolveHost(Origin& origin) {
+Task<Result<void>> UpstreamPool::ResolveHost(Origin& origin, Tick deadline,
+                                             gateway::Interrupt& interrupt) {
   if (!origin.addresses.empty() && loop_.Now() < origin.addresses_until) co_return Result<void>();
   SystemError error;
   const auto literal = asio::ip::make_address(origin.host, error);
@@ -251,33 +252,45 @@ Task<Result<void>> UpstreamPool::ResolveHost(Origin& origin) {
     origin.addresses_until = kNoDeadline;
     co_return Result<void>();
   }
-  // Asio resolves on a thread of its own and posts the answer back.
-  struct Resolve {
-    TcpResolver resolver;
-    std::string host;
-    std::string service;
+  // Asio resolves on a thread of its own and posts the answer back. That thread cannot be hurried,
+  // so who waits may give up: the answer then finds nobody.
+  struct Answer {
+    Signal* waiter = nullptr;
     SystemError error;
     TcpResolver::results_type results;
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> waiter) {
-      resolver.async_resolve(host, service, asio::ip::resolver_base::numeric_service,
-                             [this, waiter](SystemError code, TcpResolver::results_type found) {
-                               error = code;
-                               results = std::move(found);
-                               waiter.resume();
-                             });
-    }
-    void await_resume() const noexcept {}
   };
-  Resolve resolve{TcpResolver(loop_.context()), origin.host, std::to_string(origin.port), {}, {}};
-  co_await resolve;
-  if (resolve.error) {
+  struct Waiting final : Deadline, gateway::Interrupt::Hook {
+    void OnDeadline() override { signal.Set(); }
+    void OnInterrupt() override { signal.Set(); }
+    Signal signal;
+  };
+  const auto answer = std::make_shared<Answer>();
+  Waiting waiting;
+  answer->waiter = &waiting.signal;
+  const auto resolver = std::make_shared<TcpResolver>(loop_.context());
+  resolver->async_resolve(origin.host, std::to_string(origin.port),
+                          asio::ip::resolver_base::numeric_service,
+                          [answer, resolver](SystemError code, TcpResolver::results_type found) {
+                            if (answer->waiter == nullptr) return;
+                            answer->error = code;
+                            answer->results = std::move(found);
+                            std::exchange(answer->waiter, nullptr)->Set();
+                          });
+  interrupt.SetHook(&waiting);
+  waiting.Arm(loop_, deadline);
+  co_await waiting.signal;
+  waiting.Disarm();
+  interrupt.SetHook(nullptr);
+  const bool gave_up = std::exchange(answer->waiter, nullptr) != nullptr;
+  if (gave_up || answer->error) {
     if (!origin.addresses.empty()) co_return Result<void>();  // stale beats none: names seldom move
     co_return Fail(weir::ErrorCode::kConnectFailed, ErrorSource::kEnvironment,
-                   "cannot resolve " + origin.host + ": " + resolve.error.message(), Retry::kOther);
+                   "cannot resolve " + origin.host + ": " +
+                       (gave_up ? "no answer in time" : answer->error.message()),
+                   Retry::kOther);
   }
   origin.addresses.clear();
-  for (const auto& entry : resolve.results) origin.addresses.push_back(entry.endpoint());
+  for (const auto& entry : answer->results) origin.addresses.push_back(entry.endpoint());
   origin.addresses_until = loop_.Now() + kAddressLifetime;
   co_return Result<void>();
 }
@@ -311,7 +324,7 @@ Task<Result<std::unique_ptr<UpstreamConnection>>> UpstreamPool::Connect(
     co_return Fail(weir::ErrorCode::kConnectFailed, ErrorSource::kEnvironment, origin.tls_error,
                    Retry::kOther);
   }
-  if (auto resolved = co_await ResolveHost(origin); !resolved) {
+  if (auto resolved = co_await ResolveHost(origin, deadline, interrupt); !resolved) {
     co_return std::unexpected(resolved.error());
   }
   const auto addresses = origin.addresses;

@@ -60,7 +60,7 @@ class UpstreamPool final : public gateway::Upstreams {
   Origin& FindOrigin(const config::Upstream& upstream);
   Task<Result<std::unique_ptr<UpstreamConnection>>> Connect(Origin& origin, Tick deadline,
                                                             gateway::Interrupt& interrupt);
-  Task<Result<void>> ResolveHost(Origin& origin);
+  Task<Result<void>> ResolveHost(Origin& origin, Tick deadline, gateway::Interrupt& interrupt);
   std::unique_ptr<UpstreamConnection> TakeIdle(Origin& origin);
   void Give(std::unique_ptr<UpstreamConnection> connection);
 

@@ -213,6 +213,12 @@ gateway::AdmitReply CreditPort::Admit(const gateway::AdmitCommand& command) {
   return reply;
 }
 
+gateway::RateViews CreditPort::Peek(const KeyId& key, const config::KeyLimits& limits) {
+  CreditHost::State& host = *host_.state_;
+  const std::lock_guard lock(host.mutex);
+  return host.machine.Peek(key, limits, host.options.wall_now());
+}
+
 gateway::SettleReply CreditPort::Settle(const gateway::SettleCommand& command) {
   CreditHost::State& host = *host_.state_;
   gateway::SettleReply reply;

@@ -50,6 +50,7 @@ class CreditPort final : public gateway::Credit {
   CreditPort& operator=(const CreditPort&) = delete;
 
   gateway::AdmitReply Admit(const gateway::AdmitCommand& command) override;
+  gateway::RateViews Peek(const KeyId& key, const config::KeyLimits& limits) override;
   gateway::SettleReply Settle(const gateway::SettleCommand& command) override;
   void Checkpoint(const gateway::CheckpointCommand& command) override;
   // Goes on without suspending when `position` is on disk already. Position 0 always is.

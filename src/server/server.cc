@@ -179,7 +179,7 @@ Result<void> Server::StartWorkers(const ServerOptions& options) {
       gateway::Snapshot{config_, keys_->table(), pepper_});
   config::Listen listen = options.config.listen;
   for (std::int32_t i = 0; i < count; ++i) {
-    auto worker = std::make_unique<Worker>(i, *shared_, *credit_, snapshot);
+    auto worker = std::make_unique<Worker>(i, count, *shared_, *credit_, snapshot);
     const auto port = worker->Listen(listen);
     if (!port) return std::unexpected(port.error());
     listen.port = port_ = *port;  // with port 0 the others share the one the first was given
@@ -248,12 +248,19 @@ void Server::Publish() {
 
 void Server::PublishKeys() { Publish(); }
 
-std::string Server::Reload(config::Config next) {
+Result<std::string> Server::Reload(config::Config next) {
   const auto before = config();
+  for (const auto& spec : next.keys) {
+    if (!spec.secret.empty() || keys_->FindByName(spec.name)) continue;
+    return Fail(ErrorCode::kConflict, ErrorSource::kEnvironment,
+                "the file names a new key, " + spec.name +
+                    ", whose secret nobody would see; make it with `weir keys create`, or give it "
+                    "a secret");
+  }
   config::CarryPriceVersions(*before, next);
   const std::string changes = config::DescribeChanges(config::DiffConfigs(*before, next));
   next = config::WithoutRestartChanges(*before, std::move(next));
-  if (auto ensured = EnsureKeys(next); !ensured) return "refused: " + ensured.error().detail;
+  if (auto ensured = EnsureKeys(next); !ensured) return std::unexpected(ensured.error());
   {
     const std::lock_guard lock(config_mutex_);
     config_ = std::make_shared<const config::Config>(std::move(next));

@@ -60,8 +60,9 @@ class Server {
   Result<std::uint16_t> StartAdmin(net::HttpHandler& handler);
 
   // Takes over what can change without a restart; exchanges under way keep what they started with.
-  // Returns in words what changed.
-  std::string Reload(config::Config config);
+  // Returns in words what changed. Fails, with nothing changed, when the file names a new key
+  // without a secret: a running server has nowhere to show one.
+  Result<std::string> Reload(config::Config config);
   // Makes workers see the keys as they are stored now; returns when all of them do.
   void PublishKeys();
 

@@ -24,13 +24,14 @@ void Worker::Mailbox::NotifyDurable() {
   worker_.loop_.Post([this] { worker_.credit_.Resume(); });
 }
 
-Worker::Worker(std::int32_t index, const SessionShared& shared, CreditHost& credit,
-               std::shared_ptr<const gateway::Snapshot> snapshot)
-    : upstreams_(loop_),
+Worker::Worker(std::int32_t index, std::int32_t workers, const SessionShared& shared,
+               CreditHost& credit, std::shared_ptr<const gateway::Snapshot> snapshot)
+    : workers_(workers),
+      upstreams_(loop_),
       mailbox_(*this),
       credit_(credit, mailbox_),
       session_(index, shared, loop_, upstreams_, credit_, snapshot),
-      http_(loop_, session_, snapshot->config->caller_limits) {}
+      http_(loop_, session_, ShareOf(snapshot->config->caller_limits)) {}
 
 Worker::~Worker() { StopAndJoin(); }
 
@@ -46,6 +47,12 @@ void Worker::Run() {
   });
 }
 
+config::CallerLimits Worker::ShareOf(const config::CallerLimits& node) const {
+  config::CallerLimits limits = node;
+  limits.connections_max = (node.connections_max + workers_ - 1) / workers_;
+  return limits;
+}
+
 Task<void> Worker::KeepHouse() {
   while (!loop_.finishing()) {
     co_await loop_.Sleep(Seconds(10));
@@ -55,7 +62,7 @@ Task<void> Worker::KeepHouse() {
 
 void Worker::Publish(std::shared_ptr<const gateway::Snapshot> snapshot) {
   loop_.Post([this, next = std::move(snapshot)] {
-    http_.set_limits(next->config->caller_limits);
+    http_.set_limits(ShareOf(next->config->caller_limits));
     session_.set_snapshot(next);
   });
 }

@@ -22,7 +22,8 @@ namespace weir::server {
 
 class Worker {
  public:
-  Worker(std::int32_t index, const SessionShared& shared, CreditHost& credit,
+  // `workers` share the connections a node may have.
+  Worker(std::int32_t index, std::int32_t workers, const SessionShared& shared, CreditHost& credit,
          std::shared_ptr<const gateway::Snapshot> snapshot);
   ~Worker();
   Worker(const Worker&) = delete;
@@ -62,8 +63,10 @@ class Worker {
     Worker& worker_;
   };
 
+  config::CallerLimits ShareOf(const config::CallerLimits& node) const;
   Task<void> KeepHouse();
 
+  std::int32_t workers_;
   net::Loop loop_;
   AnyUpstreams upstreams_;
   Mailbox mailbox_;

@@ -68,6 +68,9 @@ class ScriptedCredit final : public gateway::Credit {
  public:
   explicit ScriptedCredit(ScriptedRuntime& runtime) : runtime_(runtime) {}
   gateway::AdmitReply Admit(const gateway::AdmitCommand& command) override;
+  gateway::RateViews Peek(const KeyId& key, const config::KeyLimits& limits) override {
+    return machine.Peek(key, limits, runtime_.now);
+  }
   gateway::SettleReply Settle(const gateway::SettleCommand& command) override;
   void Checkpoint(const gateway::CheckpointCommand& command) override;
   Task<bool> Durable(gateway::JournalPosition position) override;
