@@ -31,10 +31,9 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-template <int kBase = 10>
-std::optional<std::size_t> Number(std::string_view text) {
+std::optional<std::size_t> Number(std::string_view text, int base = 10) {
   std::size_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, kBase);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
@@ -44,7 +43,7 @@ std::optional<std::string> Dechunk(std::string_view bytes) {
   for (;;) {
     const std::size_t end = bytes.find("\r\n");
     if (end == std::string_view::npos) return std::nullopt;
-    const auto size = Number<16>(Trim(bytes.substr(0, std::min(end, bytes.find(';')))));
+    const auto size = Number(Trim(bytes.substr(0, std::min(end, bytes.find(';')))), 16);
     bytes.remove_prefix(end + 2);
     if (!size) return std::nullopt;
     if (*size == 0) return out;
@@ -149,13 +148,16 @@ Result<AdminReply> AdminClient::Send(std::string_view method, std::string_view t
   boost::system::error_code outcome = asio::error::would_block;
   const char* step = "reach";
   resolver.async_resolve(host_, port_, [&](boost::system::error_code error, const auto& found) {
-    if ((outcome = error)) return;
+    outcome = error;
+    if (outcome) return;
     asio::async_connect(socket, found, [&](boost::system::error_code connect_error, const auto&) {
-      if ((outcome = connect_error)) return;
+      outcome = connect_error;
+      if (outcome) return;
       step = "write to";
       asio::async_write(socket, asio::buffer(request),
                         [&](boost::system::error_code write_error, std::size_t) {
-                          if ((outcome = write_error)) return;
+                          outcome = write_error;
+                          if (outcome) return;
                           step = "read from";
                           asio::async_read(socket, asio::dynamic_buffer(reply, kReplyBytesMax),
                                            [&](boost::system::error_code read_error, std::size_t) {
