@@ -9,6 +9,24 @@
 #include "config/scalar.h"
 
 namespace weir::admin {
+namespace {
+
+// As in the file.
+std::string_view NameOf(config::UpstreamKind kind) {
+  switch (kind) {
+    case config::UpstreamKind::kSandbox:
+      return "sandbox";
+    case config::UpstreamKind::kOpenAi:
+      return "openai";
+    case config::UpstreamKind::kAnthropic:
+      return "anthropic";
+    case config::UpstreamKind::kGemini:
+      return "gemini";
+  }
+  return "unknown";
+}
+
+}  // namespace
 
 void WritePrice(const config::Price& price, JsonWriter& json) {
   json.Text("input_usd_per_million", config::FormatUsdPerMillion(price.input))
@@ -28,11 +46,13 @@ AdminResponse ListModels(const Call& call) {
         .Text("id", model.id)
         .TextOrNull("owned_by", model.owned_by)
         .Number("created", model.created)
-        .Text("permission", model.permission)
+        .TextOrNull("permission", model.permission)
         .Open("capabilities", '[');
     for (const auto& [bit, name] :
          {std::pair(config::kCapResponses, "responses"), std::pair(config::kCapChat, "chat"),
-          std::pair(config::kCapTranscription, "transcription")}) {
+          std::pair(config::kCapTranscription, "transcription"),
+          std::pair(config::kCapMessages, "messages"),
+          std::pair(config::kCapGenerateContent, "generate_content")}) {
       if ((model.capabilities & bit) != 0) json.Element(name);
     }
     json.Close(']').Open("routes", '[');
@@ -65,11 +85,11 @@ AdminResponse ListUpstreams(const Call& call) {
   JsonWriter json;
   json.Open('{').Open("data", '[');
   for (const config::Upstream& upstream : config->upstreams) {
-    const bool http = upstream.kind == config::UpstreamKind::kOpenAi;
+    const bool http = upstream.kind != config::UpstreamKind::kSandbox;
     const auto ms = [](Duration duration) { return duration.ns / 1'000'000; };
     json.Open('{')
         .Text("name", upstream.name)
-        .Text("kind", http ? "openai" : "sandbox")
+        .Text("kind", NameOf(upstream.kind))
         .TextOrNull("base_url", http ? config::FormatUrl({.tls = upstream.tls,
                                                           .host = upstream.host,
                                                           .port = upstream.port,

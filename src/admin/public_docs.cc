@@ -181,12 +181,16 @@ Request members the gateway does not know pass through untouched. WebSocket upgr
       wildcard = true;
       continue;
     }
-    std::string_view use = "Audio transcription";
-    if ((served.capabilities & config::kCapResponses) != 0) {
-      use = (served.capabilities & config::kCapChat) != 0 ? "Responses and Chat Completions"
-                                                          : "Responses";
-    } else if ((served.capabilities & config::kCapChat) != 0) {
-      use = "Chat Completions";
+    std::string use;
+    for (const auto& [bit, name] :
+         {std::pair(config::kCapResponses, "Responses"),
+          std::pair(config::kCapChat, "Chat Completions"),
+          std::pair(config::kCapMessages, "Anthropic Messages"),
+          std::pair(config::kCapGenerateContent, "Gemini generateContent"),
+          std::pair(config::kCapTranscription, "Audio transcription")}) {
+      if ((served.capabilities & bit) == 0) continue;
+      if (!use.empty()) use += " and ";
+      use += name;
     }
     fmt::format_to(std::back_inserter(out), "- `{}`: {}\n", Plain(served.id), use);
   }

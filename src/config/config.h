@@ -44,8 +44,10 @@ struct CallerLimits {
 };
 
 enum class UpstreamKind : std::uint8_t {
-  kSandbox,  // answers in process, never opens a socket
-  kOpenAi,   // speaks OpenAI's HTTP API at base_url
+  kSandbox,    // answers in process, never opens a socket; in OpenAI's words
+  kOpenAi,     // speaks OpenAI's HTTP API at base_url
+  kAnthropic,  // speaks Anthropic's Messages API at base_url
+  kGemini,     // speaks Gemini's generateContent API at base_url
 };
 
 // One account at a provider. The operator's own credentials.
@@ -85,16 +87,25 @@ enum Capability : std::uint32_t {
   kCapResponses = 1 << 0,
   kCapChat = 1 << 1,
   kCapTranscription = 1 << 2,
+  kCapMessages = 1 << 3,
+  kCapGenerateContent = 1 << 4,
 };
+
+// What a wildcard can be asked for unless the file says otherwise: all that generates. Which of it
+// works is decided by the kinds of its upstreams.
+inline constexpr std::uint32_t kCapsOfWildcard =
+    kCapResponses | kCapChat | kCapMessages | kCapGenerateContent;
 
 struct Model {
   std::string id;  // as callers name it; "*" takes any name no other model has
   std::string owned_by;
   std::int64_t created = 0;  // unix seconds
   std::uint32_t capabilities = kCapResponses | kCapChat;
-  std::string permission = "openai";  // a key needs it to generate with this model
-  std::vector<ModelRoute> routes;     // tried in this order
-  std::optional<Price> price;         // none: refused as model_unpriced
+  // A key needs it besides that of the API family (openai, anthropic, gemini) to generate with this
+  // model; empty: the family's alone decides.
+  std::string permission;
+  std::vector<ModelRoute> routes;  // tried in this order
+  std::optional<Price> price;      // none: refused as model_unpriced
   std::int64_t output_tokens_max = 128'000;
   std::int64_t input_tokens_max = 400'000;
 };

@@ -225,19 +225,23 @@ const std::array kUpstreamFields = {
     Field<Upstream>{{.path = "upstreams[].kind",
                      .type = kChoice,
                      .fallback = "openai",
-                     .choices = "sandbox | openai",
-                     .help = "What it speaks; sandbox answers in process without a network."},
+                     .choices = "sandbox | openai | anthropic | gemini",
+                     .help = "What it speaks, so what it can be asked: the calls of that family. "
+                             "sandbox answers those of openai in process without a network."},
                     [](Upstream& u) -> ValueRef { return &u.kind; }},
     Field<Upstream>{{.path = "upstreams[].base_url",
                      .type = kUrl,
-                     .help = "Where its API is, for example https://api.openai.com/v1; needed "
-                             "unless kind is sandbox."},
+                     .help = "Where its API is, for example https://api.openai.com/v1, "
+                             "https://api.anthropic.com/v1 or "
+                             "https://generativelanguage.googleapis.com/v1beta; needed unless kind "
+                             "is sandbox."},
                     [](Upstream& u) -> ValueRef { return &u; }},
     Field<Upstream>{{.path = "upstreams[].api_key",
                      .type = kSecret,
                      .form = TextForm::kVisible,
                      .max = 4096,
-                     .help = "Sent as a bearer token; write ${NAME} rather than the key itself. "
+                     .help = "Sent as a bearer token, as x-api-key (anthropic) or as "
+                             "x-goog-api-key (gemini); write ${NAME} rather than the key itself. "
                              "Empty sends none."},
                     [](Upstream& u) -> ValueRef { return &u.api_key; }},
     Field<Upstream>{{.path = "upstreams[].ca_file",
@@ -307,15 +311,17 @@ const std::array kModelFields = {
     Field<Model>{{.path = "models[].capabilities",
                   .type = kChoiceList,
                   .fallback = "[responses, chat]",
-                  .choices = "responses | chat | transcription",
-                  .help = "What it can be asked for."},
+                  .choices = "responses | chat | transcription | messages | generate_content",
+                  .help = "What it can be asked for: messages is Anthropic's call, "
+                          "generate_content Gemini's. The model \"*\" has all but transcription "
+                          "when this is left out."},
                  [](Model& m) -> ValueRef { return &m.capabilities; }},
     Field<Model>{{.path = "models[].permission",
                   .form = TextForm::kName,
-                  .fallback = "openai",
                   .min = 1,
                   .max = 64,
-                  .help = "What a key must be allowed, to use it."},
+                  .help = "What a key must be allowed to use it, besides openai, anthropic or "
+                          "gemini, which the call itself needs."},
                  [](Model& m) -> ValueRef { return &m.permission; }},
     Field<Model>{{.path = "models[].output_tokens_max",
                   .type = kCount,

@@ -28,8 +28,9 @@ constexpr std::size_t kListMax = 1000;
 
 static_assert(static_cast<int>(Durability::kPower) == 1);
 static_assert(static_cast<int>(HangUpRule::kDrainAndBill) == 2);
-static_assert(static_cast<int>(UpstreamKind::kOpenAi) == 1);
-static_assert(kCapResponses == 1 && kCapChat == 2 && kCapTranscription == 4);
+static_assert(static_cast<int>(UpstreamKind::kGemini) == 3);
+static_assert(kCapResponses == 1 && kCapChat == 2 && kCapTranscription == 4 && kCapMessages == 8 &&
+              kCapGenerateContent == 16);
 
 // What people write who know another program's file.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kOtherNames{{
@@ -654,21 +655,25 @@ void Reader::ReadPrice(const YamlNode& node, const std::string& path, Model& mod
 void Reader::ReadModel(const YamlNode& node, const std::string& path, Config& config) {
   Model model;
   bool routes_given = false;
-  ReadObject(node, path, "models[].", ModelFields(), model,
-             [&](std::string_view option, const YamlNode& value, const std::string& value_path) {
-               if (option == "models[].routes") {
-                 routes_given = true;
-                 ReadRoutes(value, value_path, config, model);
-                 return true;
-               }
-               if (option == "models[].price") {
-                 ReadPrice(value, value_path, model);
-                 return true;
-               }
-               return false;
-             });
+  const auto given = ReadObject(
+      node, path, "models[].", ModelFields(), model,
+      [&](std::string_view option, const YamlNode& value, const std::string& value_path) {
+        if (option == "models[].routes") {
+          routes_given = true;
+          ReadRoutes(value, value_path, config, model);
+          return true;
+        }
+        if (option == "models[].price") {
+          ReadPrice(value, value_path, model);
+          return true;
+        }
+        return false;
+      });
   if (node.kind != YamlKind::kMap) return;
   CheckName(node, path, "id", model.id, model_lines_);
+  if (model.id == "*" && std::ranges::find(given, "models[].capabilities") == given.end()) {
+    model.capabilities = kCapsOfWildcard;
+  }
   if (!routes_given && config.upstreams.size() == 1) {
     model.routes.push_back({});
   } else if (!routes_given) {

@@ -113,6 +113,8 @@ upstreams:
     connect_deadline: 1s
     total_deadline: 1h
   - {name: second, kind: sandbox}
+  - {name: third, kind: anthropic, base_url: "https://api.anthropic.com/v1"}
+  - {name: fourth, kind: gemini, base_url: "https://generativelanguage.googleapis.com/v1beta"}
 )");
   EXPECT_EQ(config.brand.name, "Quota: host");
   EXPECT_EQ(config.brand.key_prefix, "qta_dev_1_");
@@ -127,7 +129,7 @@ upstreams:
   EXPECT_EQ(config.caller_limits.requests_per_connection_max, 5);
   EXPECT_FALSE(config.log_exchanges);
 
-  ASSERT_EQ(config.upstreams.size(), 2U);
+  ASSERT_EQ(config.upstreams.size(), 4U);
   EXPECT_FALSE(config.upstreams[0].tls);
   EXPECT_EQ(config.upstreams[0].host, "127.0.0.1");
   EXPECT_EQ(config.upstreams[0].port, 9090);
@@ -135,6 +137,9 @@ upstreams:
   EXPECT_EQ(config.upstreams[0].api_key, Secret("k"));
   EXPECT_EQ(config.upstreams[0].total_deadline, Minutes(60));
   EXPECT_EQ(config.upstreams[1].kind, UpstreamKind::kSandbox);
+  EXPECT_EQ(config.upstreams[2].kind, UpstreamKind::kAnthropic);
+  EXPECT_EQ(config.upstreams[3].kind, UpstreamKind::kGemini);
+  EXPECT_EQ(config.upstreams[3].base_path, "/v1beta");
 
   ASSERT_EQ(config.models.size(), 2U);
   const Model& big = config.models[0];
@@ -164,6 +169,20 @@ upstreams:
   EXPECT_EQ(config.keys[1].limits, config.key_defaults);
   EXPECT_EQ(config.keys[1].permissions, (std::vector<std::string>{"openai"}));
   EXPECT_EQ(config.keys[2].limits, (KeyLimits{0, 8, 9, std::nullopt}));
+}
+
+// A name nobody has heard of may be of any family; a model that is named is OpenAI's unless the
+// file says so.
+TEST(ParseConfig, Capabilities_OfAWildcardAreAllThatGenerates_UnlessListed) {
+  const std::string head = "upstreams: [{name: up, kind: sandbox}]\nmodels: [{id: ";
+  EXPECT_EQ(Parsed(head + "'*'}]\n").models[0].capabilities,
+            kCapResponses | kCapChat | kCapMessages | kCapGenerateContent);
+  EXPECT_EQ(Parsed(head + "'*', capabilities: [messages]}]\n").models[0].capabilities,
+            kCapMessages);
+  EXPECT_EQ(Parsed(head + "m}]\n").models[0].capabilities, kCapResponses | kCapChat);
+  EXPECT_EQ(Parsed(head + "m, capabilities: [generate_content]}]\n").models[0].capabilities,
+            kCapGenerateContent);
+  EXPECT_EQ(Parsed(head + "m}]\n").models[0].permission, "");
 }
 
 // 2.50 in the file is two dollars fifty, not the double nearest to it. These would all go wrong
@@ -240,7 +259,7 @@ colour: blue
       "sandbox\n"
       "11:11: upstreams[1].name: \"a\" is taken since line 9; give each its own\n"
       "12:11: upstreams[1].kind: \"sandbx\" is not a choice; did you mean sandbox? write one "
-      "of sandbox, openai\n"
+      "of sandbox, openai, anthropic, gemini\n"
       "13:5: upstreams[2].base_url: means nothing for a sandbox; remove it, or write kind: "
       "openai\n"
       "13:5: upstreams[2].name: is missing; add it: How routes, logs and metrics call this "
@@ -254,7 +273,7 @@ colour: blue
       "19:5: models[1].id: is missing; add it: As callers name it; \"*\" takes every name no "
       "other model has.\n"
       "20:20: models[1].capabilities[0]: \"talk\" is not a choice; write "
-      "one of responses, chat, transcription\n"
+      "one of responses, chat, transcription, messages, generate_content\n"
       "22:11: keys[0].name: \"k k\" has characters that are not allowed; use letters, digits, "
       "'.', '_' and '-'\n"
       "23:13: keys[0].models: no model has the id \"n\"; add it to models, or "
@@ -552,7 +571,7 @@ TEST(ParseConfig, TheQuotaFlowExample_IsWhatItsPagePromises) {
   for (const Model& model : config.models) {
     ids.push_back(model.id);
     EXPECT_TRUE(model.price) << model.id;
-    EXPECT_EQ(model.permission, "openai");
+    EXPECT_EQ(model.permission, "");
     EXPECT_EQ(model.capabilities,
               model.id == "gpt-4o-mini-transcribe" ? kCapTranscription : kCapResponses | kCapChat)
         << model.id;

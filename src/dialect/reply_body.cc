@@ -142,10 +142,14 @@ std::string RefusalBody(ErrorShape shape, Refusal refusal, const RefusalDetail& 
     case ErrorShape::kOpenAi:
       return OpenAiBody(refusal, detail);
     case ErrorShape::kAnthropic: {
+      const std::string_view message =
+          refusal == Refusal::kPermissionDenied && detail.message.empty()
+              ? "This API key does not have permission to access Anthropic"
+              : MessageOf(refusal, detail.message);
       std::string body = "{\"type\":\"error\",\"error\":{\"type\":";
       AppendJsonString(body, AnthropicType(text.status));
       body += ",\"message\":";
-      AppendJsonString(body, MessageOf(refusal, detail.message));
+      AppendJsonString(body, message);
       if (!text.code.empty()) {
         body += ",\"details\":{\"error_code\":";
         AppendJsonString(body, text.code);
@@ -157,8 +161,12 @@ std::string RefusalBody(ErrorShape shape, Refusal refusal, const RefusalDetail& 
       return body;
     }
     case ErrorShape::kGemini: {
+      const std::string_view message =
+          refusal == Refusal::kPermissionDenied && detail.message.empty()
+              ? "This API key does not have permission to access Gemini"
+              : MessageOf(refusal, detail.message);
       std::string body = fmt::format("{{\"error\":{{\"code\":{},\"message\":", text.status);
-      AppendJsonString(body, MessageOf(refusal, detail.message));
+      AppendJsonString(body, message);
       AddText(body, "status", GeminiStatus(text.status));
       body += "}}";
       return body;

@@ -35,7 +35,7 @@ std::expected<identity::Principal, RefusalReason> Authenticate(const Snapshot& s
   // A key without the permission may still list models: that is how its owner finds out.
   const bool generates =
       operation.kind == OperationKind::kGenerate || operation.kind == OperationKind::kCountTokens;
-  if (generates && !identity::HasPermission(*principal->key, "openai")) {
+  if (generates && !identity::HasPermission(*principal->key, FamilyPermission(operation.dialect))) {
     return std::unexpected(RefusalReason{.refusal = Refusal::kPermissionDenied});
   }
   return std::move(*principal);

@@ -89,6 +89,12 @@ std::string CommonHeaders(const Exchange& x, Instant now) {
   out += "x-request-id: req_";
   out.append(id.data(), id.size());
   out += "\r\n";
+  if (x.operation.dialect == dialect::Dialect::kAnthropicMessages) {
+    // Anthropic's name for it, which its SDKs show in errors.
+    out += "request-id: req_";
+    out.append(id.data(), id.size());
+    out += "\r\n";
+  }
   AppendLimits(x.admission, now, out);
   const std::string& prefix = x.config().brand.header_prefix;
   if (x.admission.clamped && x.admission.refusal == Refusal::kNone) {

@@ -51,20 +51,94 @@ bool PassesUpstream(std::string_view name) {
   }
 }
 
+// The version of Anthropic's API for callers who name none; the only one there has been since 2023.
+constexpr std::string_view kAnthropicVersion = "2023-06-01";
+
+bool IsAnthropic(const Exchange& x) {
+  return x.operation.dialect == dialect::Dialect::kAnthropicMessages;
+}
+
+// Where each family looks for a key.
+void AppendCredential(const Exchange& x, const config::Upstream& upstream, std::string& out) {
+  const std::string_view key = upstream.api_key.Reveal();
+  switch (upstream.kind) {
+    case config::UpstreamKind::kSandbox:
+    case config::UpstreamKind::kOpenAi:
+      out += "authorization: Bearer ";
+      break;
+    case config::UpstreamKind::kAnthropic: {
+      const std::string_view version = x.head->Find("anthropic-version");
+      out += "anthropic-version: ";
+      out += version.empty() ? kAnthropicVersion : version;
+      out += "\r\n";
+      if (key.empty()) return;
+      out += "x-api-key: ";
+      break;
+    }
+    case config::UpstreamKind::kGemini:
+      if (key.empty()) return;
+      out += "x-goog-api-key: ";
+      break;
+  }
+  out += key;
+  out += "\r\n";
+}
+
 std::string UpstreamHeaders(const Exchange& x, const config::Upstream& upstream) {
   std::string out;
   out.reserve(512);
-  out += "content-type: application/json\r\nauthorization: Bearer ";
-  out += upstream.api_key.Reveal();
-  out += "\r\naccept-encoding: identity\r\nuser-agent: weir\r\n";
+  out += "content-type: application/json\r\n";
+  AppendCredential(x, upstream, out);
+  out += "accept-encoding: identity\r\nuser-agent: weir\r\n";
+  const bool anthropic = IsAnthropic(x);
   for (const auto& [name, value] : x.head->headers) {
-    if (!PassesUpstream(name)) continue;
+    if (!PassesUpstream(name) && !(anthropic && EqualsIgnoreCase(name, "anthropic-beta"))) continue;
     out += name;
     out += ": ";
     out += value;
     out += "\r\n";
   }
   return out;
+}
+
+// A model's name as part of a path.
+void AppendPathEncoded(std::string_view text, std::string& out) {
+  constexpr std::string_view kPlain = "-._~/+=@,";
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    if (alnum || kPlain.contains(c)) {
+      out += c;
+      continue;
+    }
+    out += '%';
+    out += kHex[byte >> 4];
+    out += kHex[byte & 15];
+  }
+}
+
+// The path and query at the upstream. Nothing of the caller's query goes on but what is named here:
+// it may carry the caller's key.
+std::string TargetOf(const Exchange& x, const config::Upstream& upstream,
+                     std::string_view upstream_model) {
+  std::string target = upstream.base_path;
+  if (x.operation.dialect == dialect::Dialect::kGeminiGenerate) {
+    target += "/models/";
+    if (upstream_model == x.plan.shape.model) {
+      target += x.operation.model;
+    } else {
+      AppendPathEncoded(upstream_model, target);
+    }
+    target += ':';
+    target += x.operation.verb;
+    if (x.operation.streams) target += "?alt=sse";
+    return target;
+  }
+  target += x.operation.upstream_path;
+  // What the SDKs' beta namespace sends.
+  if (IsAnthropic(x) && x.head->query == "beta=true") target += "?beta=true";
+  return target;
 }
 
 bool IsEventStream(const UpstreamReply& reply) {
@@ -371,8 +445,11 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
         broken = bytes.error();
         break;
       }
-      // A comment keeps proxies and clients from giving up on a model that thinks.
-      if (x.streaming && !passage.caller_gone && !co_await ports.downstream.Send(": ping\n\n")) {
+      // Keeps proxies and clients from giving up on a model that thinks. Anthropic has an event
+      // for it; elsewhere it is a comment.
+      const std::string_view beat =
+          IsAnthropic(x) ? "event: ping\ndata: {\"type\": \"ping\"}\n\n" : ": ping\n\n";
+      if (x.streaming && !passage.caller_gone && !co_await ports.downstream.Send(beat)) {
         passage.caller_gone = true;
       }
     } else if (bytes->empty()) {
@@ -466,8 +543,7 @@ Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, R
 
   UpstreamRequest request;
   request.upstream = &upstream;
-  request.target = upstream.base_path;
-  request.target += x.operation.upstream_path;
+  request.target = TargetOf(x, upstream, upstream_model);
   request.headers = UpstreamHeaders(x, upstream);
   request.body = pieces->pieces;
   const Tick deadline = runtime.Now() + upstream.total_deadline;

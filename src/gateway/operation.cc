@@ -46,23 +46,113 @@ constexpr std::array kRoutes = {
            .upstream_path = "/chat/completions",
            .capability = config::kCapChat,
            .may_stream = true}},
+    Route{"POST",
+          "/messages",
+          {.kind = OperationKind::kGenerate,
+           .name = "messages",
+           .dialect = Dialect::kAnthropicMessages,
+           .upstream_path = "/messages",
+           .capability = config::kCapMessages,
+           .may_stream = true}},
+    Route{"POST",
+          "/messages/count_tokens",
+          {.kind = OperationKind::kCountTokens,
+           .name = "messages_count_tokens",
+           .dialect = Dialect::kAnthropicMessages,
+           .upstream_path = "/messages/count_tokens",
+           .capability = config::kCapMessages}},
+};
+
+// Gemini's calls are verbs behind the last colon of /models/{model}:{verb}.
+constexpr std::array kVerbs = {
+    Operation{.kind = OperationKind::kGenerate,
+              .name = "generate_content",
+              .dialect = Dialect::kGeminiGenerate,
+              .capability = config::kCapGenerateContent,
+              .may_stream = true,
+              .verb = "generateContent"},
+    Operation{.kind = OperationKind::kGenerate,
+              .name = "generate_content",
+              .dialect = Dialect::kGeminiGenerate,
+              .capability = config::kCapGenerateContent,
+              .may_stream = true,
+              .streams = true,
+              .verb = "streamGenerateContent"},
+    Operation{.kind = OperationKind::kCountTokens,
+              .name = "gemini_count_tokens",
+              .dialect = Dialect::kGeminiGenerate,
+              .capability = config::kCapGenerateContent,
+              .verb = "countTokens"},
 };
 
 constexpr std::string_view kModelPath = "/models/";
 
+// The verb of a path that begins with kModelPath, or null. A model's own name may have colons.
+const Operation* FindVerb(std::string_view path) {
+  if (!path.starts_with(kModelPath)) return nullptr;
+  const auto colon = path.rfind(':');
+  if (colon == std::string_view::npos || colon <= kModelPath.size()) return nullptr;
+  const std::string_view verb = path.substr(colon + 1);
+  for (const auto& known : kVerbs) {
+    if (known.verb == verb) return &known;
+  }
+  return nullptr;
+}
+
 }  // namespace
+
+std::string_view FamilyPermission(Dialect dialect) {
+  switch (dialect) {
+    case Dialect::kOpenAiResponses:
+    case Dialect::kOpenAiChat:
+      return "openai";
+    case Dialect::kAnthropicMessages:
+      return "anthropic";
+    case Dialect::kGeminiGenerate:
+      return "gemini";
+  }
+  return "openai";
+}
+
+bool Speaks(config::UpstreamKind kind, Dialect dialect) {
+  switch (kind) {
+    case config::UpstreamKind::kSandbox:
+    case config::UpstreamKind::kOpenAi:
+      return dialect::IsOpenAi(dialect);
+    case config::UpstreamKind::kAnthropic:
+      return dialect == Dialect::kAnthropicMessages;
+    case config::UpstreamKind::kGemini:
+      return dialect == Dialect::kGeminiGenerate;
+  }
+  return false;
+}
 
 std::expected<Operation, Refusal> FindOperation(const RequestHead& head, std::string_view& allow) {
   std::string_view path = head.path;
-  if (path.starts_with("/openai/")) path.remove_prefix(std::string_view("/openai").size());
-  if (!path.starts_with("/v1/")) return std::unexpected(Refusal::kUnknownPath);
-  path.remove_prefix(std::string_view("/v1").size());
+  const bool openai_only = path.starts_with("/openai/");
+  if (openai_only) path.remove_prefix(std::string_view("/openai").size());
+  const bool gemini_only = !openai_only && path.starts_with("/v1beta/");
+  if (!gemini_only && !path.starts_with("/v1/")) return std::unexpected(Refusal::kUnknownPath);
+  path.remove_prefix(std::string_view(gemini_only ? "/v1beta" : "/v1").size());
   // HEAD is GET without the body (RFC 9110 section 9.3.2); the adapter leaves the body out.
   const std::string_view method = head.method == "HEAD" ? std::string_view("GET") : head.method;
+
+  if (const Operation* verb = openai_only ? nullptr : FindVerb(path)) {
+    if (method != "POST") {
+      allow = "POST";
+      return std::unexpected(Refusal::kMethodNotAllowed);
+    }
+    Operation operation = *verb;
+    path.remove_prefix(kModelPath.size());
+    operation.model = path.substr(0, path.size() - verb->verb.size() - 1);
+    return operation;
+  }
+  if (gemini_only) return std::unexpected(Refusal::kUnknownPath);
 
   bool known = false;
   for (const auto& route : kRoutes) {
     if (route.path != path) continue;
+    if (openai_only && !dialect::IsOpenAi(route.operation.dialect)) continue;
     if (route.method == method) {
       if (route.operation.kind != OperationKind::kSocket) return route.operation;
       // Codex asks for a WebSocket first. 426 makes it fall back to POST at once; any other status

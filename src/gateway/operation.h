@@ -26,9 +26,15 @@ struct Operation {
   dialect::Dialect dialect = dialect::Dialect::kOpenAiResponses;
   std::string_view upstream_path;  // behind the upstream's base path
   std::uint32_t capability = 0;    // the model needs it
-  bool may_stream = false;         // `stream` in the body means an event stream
-  std::string_view model;          // kGetModel: named in the path
+  bool may_stream = false;         // it generates; `stream` in the body means an event stream
+  bool streams = false;            // an event stream whatever the body says (Gemini's verb)
+  std::string_view model;  // kGetModel and Gemini: as the path has it, percent escapes and all
+  std::string_view verb;   // Gemini: behind the model's colon
 };
+
+// The API family of an operation: the permission a key needs for it, and what its upstream speaks.
+std::string_view FamilyPermission(dialect::Dialect dialect);
+bool Speaks(config::UpstreamKind kind, dialect::Dialect dialect);
 
 // The operation, or kUnknownPath, kMethodNotAllowed, kUpgradeRefused.
 //   allow   set with kMethodNotAllowed: the value of the Allow header.

@@ -95,7 +95,8 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   // it.
   if (x.config().hang_up_rule == config::HangUpRule::kDrainAndBill) x.interrupt.IgnoreCaller();
   ports.downstream.WatchHangUp(x.interrupt);
-  while (const config::ModelRoute* route = NextRoute(x.plan, x.attempts)) {
+  while (const config::ModelRoute* route =
+             NextRoute(x.config(), x.operation, x.plan, x.attempts.size())) {
     co_await Forward(x, *route, ports, runtime);
     if (!MayTryAnother(x, ports.downstream)) break;
   }

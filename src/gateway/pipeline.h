@@ -39,8 +39,9 @@ RefusalReason ExplainRefusal(const AdmitReply& reply);
 void ApplyGrant(const AdmitReply& admission, const identity::KeyRecord& key,
                 const Operation& operation, Plan& plan);
 
-// route: the next upstream to try, or null when there is none left.
-const config::ModelRoute* NextRoute(const Plan& plan, const std::vector<Attempt>& attempts);
+// route: the upstream to try after `attempts` others, or null when there is none left.
+const config::ModelRoute* NextRoute(const config::Config& config, const Operation& operation,
+                                    const Plan& plan, std::size_t attempts);
 bool MayTryAnother(const Exchange& x, const Downstream& downstream);
 
 // forward: one attempt, streamed to the caller as it arrives. Appends to x.attempts.

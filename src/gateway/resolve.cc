@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "gateway/pipeline.h"
 
@@ -14,6 +15,55 @@ bool IsJson(std::string_view content_type) {
   return EqualsIgnoreCase(trimmed, "application/json");
 }
 
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// The model a path names, decoded once, as the upstream will decode it: what is looked up must be
+// what is served. Nothing for a name that is too long, has control characters or a broken escape,
+// or has a segment that an upstream's server could take for a way to another of its endpoints.
+std::optional<std::string> ModelOfPath(std::string_view raw) {
+  if (raw.size() > 3 * dialect::kModelBytesMax) return std::nullopt;
+  std::string model;
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    char c = raw[i];
+    if (c == '%') {
+      if (i + 2 >= raw.size()) return std::nullopt;
+      const int high = HexDigit(raw[i + 1]);
+      const int low = HexDigit(raw[i + 2]);
+      if (high < 0 || low < 0) return std::nullopt;
+      c = static_cast<char>(high * 16 + low);
+      i += 2;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F) return std::nullopt;
+    model += c;
+  }
+  if (model.empty() || model.size() > dialect::kModelBytesMax) return std::nullopt;
+  std::string_view rest = model;
+  while (true) {
+    const auto end = rest.find_first_of("/\\");
+    const std::string_view segment = rest.substr(0, end);
+    if (segment.empty() || segment == "." || segment == "..") return std::nullopt;
+    if (end == std::string_view::npos) return model;
+    rest.remove_prefix(end + 1);
+  }
+}
+
+// Gemini streams a JSON array unless it is asked for events; an array is not metered as it passes.
+bool AsksForEvents(std::string_view query) {
+  while (!query.empty()) {
+    const auto end = query.find('&');
+    const std::string_view pair = query.substr(0, end);
+    if (pair == "alt=sse" || pair == "$alt=sse" || pair == "%24alt=sse") return true;
+    query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
+  }
+  return false;
+}
+
 // Whether the input can be more than the bytes of the body say: images and files are counted by
 // what they show, earlier responses and stored prompts are added by the upstream, and its own tools
 // feed results back in. Then only the model's context bounds the input. A false alarm costs a
@@ -25,6 +75,20 @@ bool InputIsElsewhere(const dialect::RequestShape& shape, std::string_view body)
         "\"web_search", "\"file_search\"", "\"code_interpreter\"", "\"computer", "\"mcp\"",
         "\"prompt\""}) {
     if (body.find(mark) != std::string_view::npos) return true;
+  }
+  if (shape.dialect == dialect::Dialect::kAnthropicMessages) {
+    for (const std::string_view mark : {"\"image\"", "\"document\"", "\"container", "\"web_fetch",
+                                        "\"code_execution", "\"mcp_servers\""}) {
+      if (body.find(mark) != std::string_view::npos) return true;
+    }
+  } else if (shape.dialect == dialect::Dialect::kGeminiGenerate) {
+    for (const std::string_view mark :
+         {"\"inlineData\"", "\"inline_data\"", "\"fileData\"", "\"file_data\"", "\"cachedContent\"",
+          "\"cached_content\"", "\"googleSearch", "\"google_search", "\"urlContext\"",
+          "\"url_context\"", "\"codeExecution\"", "\"code_execution\"", "\"fileSearch\"",
+          "\"googleMaps\"", "\"google_maps\""}) {
+      if (body.find(mark) != std::string_view::npos) return true;
+    }
   }
   return false;
 }
@@ -57,6 +121,15 @@ Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
   return quote;
 }
 
+// A model none of whose upstreams speaks the caller's family is not there for this caller: nothing
+// translates between families.
+bool IsRouted(const config::Config& config, const config::Model& model,
+              const Operation& operation) {
+  return std::ranges::any_of(model.routes, [&](const config::ModelRoute& route) {
+    return Speaks(config.upstreams[route.upstream].kind, operation.dialect);
+  });
+}
+
 }  // namespace
 
 std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const identity::KeyRecord& key,
@@ -76,17 +149,31 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
                                          .message = std::move(shape.error().message),
                                          .param = std::move(shape.error().param)});
   }
+  if (operation.dialect == dialect::Dialect::kGeminiGenerate) {
+    auto model = ModelOfPath(operation.model);
+    if (!model) {
+      return std::unexpected(RefusalReason{.refusal = Refusal::kInvalidRequest,
+                                           .message = "The model in the path is malformed",
+                                           .param = "model"});
+    }
+    shape->model = *std::move(model);
+    if (operation.streams && !AsksForEvents(head.query)) {
+      return std::unexpected(
+          RefusalReason{.refusal = Refusal::kInvalidRequest,
+                        .message = "Only event streams are served here: add ?alt=sse to the URL"});
+    }
+  }
 
   // A model the key may not use is one that does not exist, as far as this key can tell.
   const config::Model* model = config.FindModel(shape->model);
   if (model == nullptr || !identity::AllowsModel(key, shape->model) ||
-      (model->capabilities & operation.capability) == 0) {
+      (model->capabilities & operation.capability) == 0 || !IsRouted(config, *model, operation)) {
     return std::unexpected(RefusalReason{.refusal = Refusal::kModelNotFound,
                                          .message = {},
                                          .param = "model",
                                          .hint = "GET /models lists the models of this API key"});
   }
-  if (!identity::HasPermission(key, model->permission)) {
+  if (!model->permission.empty() && !identity::HasPermission(key, model->permission)) {
     return std::unexpected(RefusalReason{.refusal = Refusal::kPermissionDenied});
   }
   if (!model->price) return std::unexpected(RefusalReason{.refusal = Refusal::kModelUnpriced});
@@ -94,7 +181,7 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
   Plan plan;
   plan.model = model;
   plan.body = body;
-  plan.stream = operation.may_stream && shape->stream;
+  plan.stream = operation.streams || (operation.may_stream && shape->stream);
   plan.quote = MakeQuote(*model, key, operation, *shape, body, config.useful_output_tokens_min);
   plan.shape = std::move(*shape);
   return plan;

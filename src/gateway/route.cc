@@ -2,10 +2,16 @@
 
 namespace weir::gateway {
 
-// The routes of a model in the operator's order, each tried once.
-const config::ModelRoute* NextRoute(const Plan& plan, const std::vector<Attempt>& attempts) {
-  const auto& routes = plan.model->routes;
-  return attempts.size() < routes.size() ? &routes[attempts.size()] : nullptr;
+// The routes of a model in the operator's order, each tried once. Those whose upstream speaks
+// another family are no routes of this call.
+const config::ModelRoute* NextRoute(const config::Config& config, const Operation& operation,
+                                    const Plan& plan, std::size_t attempts) {
+  for (const auto& route : plan.model->routes) {
+    if (!Speaks(config.upstreams[route.upstream].kind, operation.dialect)) continue;
+    if (attempts == 0) return &route;
+    --attempts;
+  }
+  return nullptr;
 }
 
 bool MayTryAnother(const Exchange& x, const Downstream& downstream) {

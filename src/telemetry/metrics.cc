@@ -14,9 +14,18 @@ namespace weir::telemetry {
 namespace {
 
 // The operations that get a label of their own; any other text counts as the last.
-constexpr std::array<std::string_view, 8> kOperations = {
-    "responses",         "chat_completions", "list_models", "get_model", "responses_input_tokens",
-    "responses_compact", "responses_socket", "other"};
+constexpr std::array<std::string_view, 12> kOperations = {"responses",
+                                                          "chat_completions",
+                                                          "list_models",
+                                                          "get_model",
+                                                          "responses_input_tokens",
+                                                          "responses_compact",
+                                                          "responses_socket",
+                                                          "messages",
+                                                          "messages_count_tokens",
+                                                          "generate_content",
+                                                          "gemini_count_tokens",
+                                                          "other"};
 constexpr std::size_t kEndings = 6;   // by value of EndingKind; 0 is not used
 constexpr std::size_t kStatuses = 6;  // by hundreds; 0 is none sent
 constexpr std::size_t kRefusals = 128;

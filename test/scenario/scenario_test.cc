@@ -6,7 +6,9 @@
 //   [tpm=N]
 //            [concurrent=N] [expires=SECONDS_FROM_NOW]
 //   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
-//            [output_max=N] [input_max=N] [capability=responses,chat]
+//            [output_max=N] [input_max=N] [cache_write=USD] [permission=P]
+//            [capability=responses,chat,messages,generate_content]
+//   upstreamkind U openai | anthropic | gemini
 //   rule     abort_and_bill_observed | abort_and_void | drain_and_bill
 //   reply    U STATUS [header:value ...]      then the body's pieces, one a line, until `end`.
 //            \n \r \t \\ and \xHH are escapes; @cut, @wait, @idle are acts
@@ -140,6 +142,7 @@ class Runner {
     const std::string& verb = words.at(0);
     if (verb == "key") return AddKey(words);
     if (verb == "model") return AddModel(words);
+    if (verb == "upstreamkind") return SetKind(words);
     if (verb == "rule") return SetRule(words.at(1));
     if (verb == "reply") return AddReply(words);
     if (verb == "client") return StartClient(words, line);
@@ -199,6 +202,7 @@ class Runner {
     config::Model model;
     model.id = words.at(1);
     model.owned_by = "scenario";
+    if (model.id == "*") model.capabilities = config::kCapsOfWildcard;
     model.price.emplace();
     for (std::size_t i = 2; i < words.size(); ++i) {
       const auto [name, value] = Split(words[i], '=');
@@ -211,6 +215,8 @@ class Runner {
         model.price->output = *ParseUsdPerMillion(value);
       else if (name == "cached")
         model.price->cached_input = *ParseUsdPerMillion(value);
+      else if (name == "cache_write")
+        model.price->cache_write = *ParseUsdPerMillion(value);
       else if (name == "request")
         model.price->per_request = *ParseUsd(value);
       else if (name == "output_max")
@@ -222,7 +228,10 @@ class Runner {
       else if (name == "capability") {
         model.capabilities = 0;
         for (const auto& capability : Commas(value)) {
-          model.capabilities |= capability == "chat" ? config::kCapChat : config::kCapResponses;
+          model.capabilities |= capability == "chat"               ? config::kCapChat
+                                : capability == "messages"         ? config::kCapMessages
+                                : capability == "generate_content" ? config::kCapGenerateContent
+                                                                   : config::kCapResponses;
         }
       } else {
         const auto [upstream, upstream_model] = Split(words[i], ':');
@@ -243,6 +252,14 @@ class Runner {
     upstream.api_key = Secret("upstream-key-of-" + name);
     config_.upstreams.push_back(std::move(upstream));
     return static_cast<std::uint32_t>(config_.upstreams.size() - 1);
+  }
+
+  void SetKind(const std::vector<std::string>& words) {
+    config::Upstream& upstream = config_.upstreams[UpstreamIndex(words.at(1))];
+    upstream.kind = words.at(2) == "anthropic" ? config::UpstreamKind::kAnthropic
+                    : words.at(2) == "gemini"  ? config::UpstreamKind::kGemini
+                                               : config::UpstreamKind::kOpenAi;
+    if (words.at(2) == "gemini") upstream.base_path = "/v1beta";
   }
 
   void SetRule(const std::string& name) {
