@@ -12,7 +12,7 @@ class ScriptedReplyReader final : public gateway::UpstreamReply, gateway::Interr
     ++account_.open;
     interrupt_.SetHook(this);
   }
-  ~ScriptedReplyReader() {
+  ~ScriptedReplyReader() override {
     --account_.open;
     interrupt_.SetHook(nullptr);
   }
