@@ -143,6 +143,10 @@ int RunGateway(config::Config config, const std::function<void(const Ready&)>& r
     std::fprintf(stderr, "weir: %s\n", port.error().detail.c_str());
     return kExitFailed;
   }
+  if (const auto listening = server.Listen(); !listening) {
+    std::fprintf(stderr, "weir: %s\n", listening.error().detail.c_str());
+    return kExitFailed;
+  }
 
   Ready how;
   how.base_url = Url(server.config()->listen, server.port());

@@ -24,7 +24,7 @@ class BlockCache {
   }
   void Give(char* block, std::size_t size) {
     auto& shelf = ShelfOf(size);
-    if (shelf.count < shelf.blocks.size()) {
+    if (shelf.count < shelf.count_max) {
       shelf.blocks[shelf.count++] = block;
     } else {
       std::free(block);
@@ -41,13 +41,19 @@ class BlockCache {
   struct Shelf {
     std::array<char*, 256> blocks{};
     std::size_t count = 0;
+    std::size_t count_max = 256;
   };
-  Shelf& ShelfOf(std::size_t size) { return shelves_[size == ByteBuffer::kSmallBlock ? 0 : 1]; }
-  std::array<Shelf, 2> shelves_;
+  Shelf& ShelfOf(std::size_t size) {
+    return shelves_[size == ByteBuffer::kSmallBlock ? 0 : size == ByteBuffer::kLargeBlock ? 1 : 2];
+  }
+  // Of the largest blocks only a few are kept: they are for one big body after the other, which
+  // would otherwise map and unmap fresh memory each time.
+  std::array<Shelf, 3> shelves_{Shelf{}, Shelf{}, Shelf{.blocks = {}, .count_max = 16}};
 };
 
 bool IsCached(std::size_t size) {
-  return size == ByteBuffer::kSmallBlock || size == ByteBuffer::kLargeBlock;
+  return size == ByteBuffer::kSmallBlock || size == ByteBuffer::kLargeBlock ||
+         size == ByteBuffer::kBodyBlock;
 }
 
 BlockCache& Cache() {
@@ -60,9 +66,12 @@ BlockCache& Cache() {
 char* ByteBuffer::Grow(std::size_t room) {
   if (capacity_ - size_ >= room) return block_ + size_;
   const std::size_t need = size_ + room;
-  std::size_t next = need <= kSmallBlock ? kSmallBlock : need <= kLargeBlock ? kLargeBlock : 0;
+  std::size_t next = need <= kSmallBlock   ? kSmallBlock
+                     : need <= kLargeBlock ? kLargeBlock
+                     : need <= kBodyBlock  ? kBodyBlock
+                                           : 0;
   if (next == 0) {
-    next = capacity_ > kLargeBlock ? capacity_ : kLargeBlock;
+    next = capacity_ > kBodyBlock ? capacity_ : kBodyBlock;
     while (next < need) next += next / 2;
   }
   char* block = IsCached(next) ? Cache().Take(next) : BlockCache::New(next);

@@ -16,6 +16,7 @@ class ByteBuffer {
   static constexpr std::size_t kPadding = 64;
   static constexpr std::size_t kSmallBlock = 4 << 10;
   static constexpr std::size_t kLargeBlock = 32 << 10;
+  static constexpr std::size_t kBodyBlock = 160 << 10;
 
   ByteBuffer() = default;
   ByteBuffer(ByteBuffer&& other) noexcept { Swap(other); }

@@ -269,12 +269,14 @@ Task<Result<std::string_view>> HttpConnection::ReadLengthBody() {
   ByteBuffer& into = in_place ? in_ : body_;
   const std::size_t start = in_place ? head_size_ : 0;
   if (!in_place) {
+    // At once what a usual body needs: memory that is promised but not sent is never touched, so it
+    // costs address space only. Beyond that, room grows with what has arrived.
+    body_.Grow(std::min(length, ByteBuffer::kBodyBlock));
     body_.Append(in_.view().substr(head_size_));
     used_ = in_.size();  // everything behind the head is this body's
   }
   while (into.size() - start < length) {
     const std::size_t left = length - (into.size() - start);
-    // Room grows with what has arrived, not with what was promised.
     char* room =
         in_place ? in_.data() + in_.size() : into.Grow(std::min<std::size_t>(left, 64 << 10));
     const std::size_t free = in_place ? left : into.capacity() - into.size();
@@ -284,10 +286,7 @@ Task<Result<std::string_view>> HttpConnection::ReadLengthBody() {
   }
   if (in_place) used_ = head_size_ + length;
   body_read_ = true;
-  if (!in_place) {
-    into.Grow(1);  // keeps the padding readable behind the last byte
-    co_return into.view();
-  }
+  if (!in_place) co_return into.view();
   co_return in_.view().substr(head_size_, length);
 }
 
@@ -310,7 +309,6 @@ Task<Result<std::string_view>> HttpConnection::ReadChunkedBody(std::int64_t byte
       case ChunkedDecoder::State::kEnd:
         used_ = at;
         body_read_ = true;
-        body_.Grow(1);
         co_return body_.view();
       case ChunkedDecoder::State::kBad:
         keep_alive_ = false;

@@ -21,6 +21,8 @@ namespace {
 using gateway::JournalPosition;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
+// Records in a commit from which on requests count as coming faster than commits.
+constexpr std::uint32_t kBusyBatch = 16;
 // What a caller is told when the journal has no space.
 constexpr Duration kUnavailableRetryAfter = Seconds(1);
 // A destructor that found the disk full tries this often before it gives up.
@@ -65,7 +67,7 @@ struct CreditHost::State {
         machine({.keys_expected = options.keys_expected}) {}
 
   // What the journal thread is doing, as far as it matters to whoever has work for it.
-  enum class Sleep : std::uint8_t { kBusy, kUntilCheckpointDue, kUntilWork };
+  enum class Sleep : std::uint8_t { kBusy, kUntilDue, kUntilWork };
 
   const std::unique_ptr<store::Journal> journal;  // the journal thread's, once it runs
   const Options options;
@@ -76,7 +78,8 @@ struct CreditHost::State {
   ledger::RecordBuffer queue;     // appended by the machine, not yet taken by the journal thread
   std::uint64_t queue_first = 1;  // position of the first record in the queue
   bool urgent = false;            // the queue holds more than checkpoints
-  SteadyTime checkpoint_due{};    // when the queue holds only checkpoints
+  SteadyTime later_due{};         // with has_due: when what is not urgent must be committed
+  bool has_due = false;
   Sleep sleep = Sleep::kBusy;
   bool stopping = false;
 
@@ -99,17 +102,28 @@ struct CreditHost::State {
     return std::exchange(sleep, Sleep::kBusy) != Sleep::kBusy;
   }
 
+  // Something was queued that may wait `delay` for a commit that is due anyway. True: wake.
+  bool NoteLater(Duration delay) {
+    const SteadyTime due = std::chrono::steady_clock::now() + Chrono(delay);
+    const bool earlier = !has_due || due < later_due;
+    if (earlier) later_due = due;
+    has_due = true;
+    if (sleep == Sleep::kBusy || !earlier) return false;
+    sleep = Sleep::kBusy;
+    return true;
+  }
+
   bool Wanted() const {
     return urgent || stopping ||
-           (queue.count > 0 && std::chrono::steady_clock::now() >= checkpoint_due);
+           (queue.count > 0 && has_due && std::chrono::steady_clock::now() >= later_due);
   }
 
   // Waits until there is something to commit; false when there is nothing more to come.
   bool AwaitWork(std::unique_lock<std::mutex>& lock) {
     while (!Wanted()) {
-      if (queue.count > 0) {
-        sleep = Sleep::kUntilCheckpointDue;
-        wake.wait_until(lock, checkpoint_due);
+      if (queue.count > 0 && has_due) {
+        sleep = Sleep::kUntilDue;
+        wake.wait_until(lock, later_due);
       } else {
         sleep = Sleep::kUntilWork;
         wake.wait(lock);
@@ -165,14 +179,16 @@ struct CreditHost::State {
       if (queue.count == 0) continue;
       // A commit costs the same for one record as for a hundred: soon after the last one, wait for
       // more to come.
-      const SteadyTime next = begun + Chrono(options.commit_interval);
+      const SteadyTime next =
+          begun + Chrono(batch.count >= kBusyBatch ? options.busy_commit_interval
+                                                   : options.commit_interval);
       while (!stopping && std::chrono::steady_clock::now() < next) wake.wait_until(lock, next);
       begun = std::chrono::steady_clock::now();
       batch.Clear();
       if (batch.bytes.capacity() > kBufferBytesKept) batch.bytes.shrink_to_fit();
       std::swap(batch, queue);
       const std::uint64_t first = std::exchange(queue_first, queue_first + batch.count);
-      urgent = false;
+      urgent = has_due = false;
       lock.unlock();
       if (!AppendBatch(batch, first)) return;
       lock.lock();
@@ -207,7 +223,7 @@ gateway::AdmitReply CreditPort::Admit(const gateway::AdmitCommand& command) {
       return reply;
     }
     reply = host.machine.Admit(command, host.options.wall_now(), host.queue);
-    if (reply.refusal == Refusal::kNone) wake = host.NoteUrgent();
+    if (reply.refusal == Refusal::kNone) wake = host.NoteLater(host.options.intent_delay);
   }
   if (wake) host.wake.notify_one();
   return reply;
@@ -239,14 +255,8 @@ void CreditPort::Checkpoint(const gateway::CheckpointCommand& command) {
     const std::lock_guard lock(host.mutex);
     // While nothing can be written checkpoints would only pile up; the settlement tells it all.
     if (!host.available.load(std::memory_order_relaxed)) return;
-    if (host.queue.count == 0) {
-      host.checkpoint_due =
-          std::chrono::steady_clock::now() + Chrono(host.options.checkpoint_delay);
-    }
     host.machine.Checkpoint(command, host.options.wall_now(), host.queue);
-    // A thread that sleeps without an end learns of the new end; any other looks by itself.
-    wake = host.queue.count > 0 && host.sleep == CreditHost::State::Sleep::kUntilWork;
-    if (wake) host.sleep = CreditHost::State::Sleep::kUntilCheckpointDue;
+    if (host.queue.count > 0) wake = host.NoteLater(host.options.checkpoint_delay);
   }
   if (wake) host.wake.notify_one();
 }
@@ -255,6 +265,13 @@ Task<bool> CreditPort::Durable(JournalPosition position) {
   CreditHost::State& host = *host_.state_;
   if (position.n <= host.durable.load()) co_return true;
   if (!host.available.load()) co_return false;
+  {
+    // Somebody waits: what is queued up to here is urgent now.
+    std::unique_lock lock(host.mutex);
+    const bool wake = position.n >= host.queue_first && host.NoteUrgent();
+    lock.unlock();
+    if (wake) host.wake.notify_one();
+  }
 
   struct Wait {
     CreditPort& port;

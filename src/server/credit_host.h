@@ -83,6 +83,12 @@ class CreditHost {
     // Commits are at least this far apart when there is much to do; the first one after a pause
     // does not wait. Larger means fewer transactions and later terminal events.
     Duration commit_interval = Microseconds(300);
+    // The same after a commit of many records: then requests come faster than commits, and fewer
+    // commits cost less than the wait.
+    Duration busy_commit_interval = Milliseconds(1);
+    // An intent that nobody waits for may be this much later than its upstream call: it then shares
+    // the commit of its settlement. Who waits for it (the first byte of a stream) ends the delay.
+    Duration intent_delay = Milliseconds(2);
     // A checkpoint alone waits this long for a commit that is due anyway.
     Duration checkpoint_delay = Milliseconds(200);
     // After a failed append.

@@ -74,9 +74,7 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   if (auto ensured = server->EnsureKeys(options.config); !ensured) {
     return std::unexpected(ensured.error());
   }
-  if (auto started = server->StartWorkers(options); !started) {
-    return std::unexpected(started.error());
-  }
+  server->MakeWorkers(options);
   server->RegisterGauges();
   return server;
 }
@@ -169,7 +167,7 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
   return {};
 }
 
-Result<void> Server::StartWorkers(const ServerOptions& options) {
+void Server::MakeWorkers(const ServerOptions& options) {
   const auto cores = static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
   const std::int32_t count = options.config.workers > 0 ? options.config.workers : cores;
   metrics_ = std::make_unique<telemetry::Metrics>(count, options.version, started_at_);
@@ -177,13 +175,17 @@ Result<void> Server::StartWorkers(const ServerOptions& options) {
       SessionShared{*log_, *metrics_, *requests_, draining_, options.page});
   const auto snapshot = std::make_shared<const gateway::Snapshot>(
       gateway::Snapshot{config_, keys_->table(), pepper_});
-  config::Listen listen = options.config.listen;
   for (std::int32_t i = 0; i < count; ++i) {
-    auto worker = std::make_unique<Worker>(i, count, *shared_, *credit_, snapshot);
+    workers_.push_back(std::make_unique<Worker>(i, count, *shared_, *credit_, snapshot));
+  }
+}
+
+Result<void> Server::Listen() {
+  config::Listen listen = config()->listen;
+  for (auto& worker : workers_) {
     const auto port = worker->Listen(listen);
     if (!port) return std::unexpected(port.error());
     listen.port = port_ = *port;  // with port 0 the others share the one the first was given
-    workers_.push_back(std::move(worker));
   }
   for (auto& worker : workers_) worker->Run();
   return {};
@@ -258,7 +260,7 @@ Result<std::string> Server::Reload(config::Config next) {
                     "a secret");
   }
   config::CarryPriceVersions(*before, next);
-  const std::string changes = config::DescribeChanges(config::DiffConfigs(*before, next));
+  std::string changes = config::DescribeChanges(config::DiffConfigs(*before, next));
   next = config::WithoutRestartChanges(*before, std::move(next));
   if (auto ensured = EnsureKeys(next); !ensured) return std::unexpected(ensured.error());
   {

@@ -51,6 +51,9 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  // Listens for callers: the last step, after StartAdmin, so that whoever sees the gateway answer
+  // finds the admin API too.
+  Result<void> Listen();
   std::uint16_t port() const { return port_; }
   std::uint16_t admin_port() const { return admin_port_; }
   const std::vector<FirstSecret>& first_secrets() const { return first_secrets_; }
@@ -87,7 +90,7 @@ class Server {
   Server() = default;
   Result<void> OpenStores(const ServerOptions& options);
   Result<void> EnsureKeys(const config::Config& config);
-  Result<void> StartWorkers(const ServerOptions& options);
+  void MakeWorkers(const ServerOptions& options);
   void RegisterGauges();
   void Publish();
   void Drain();

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <iterator>
 #include <utility>
@@ -154,10 +155,17 @@ void AppendExchangeLine(const ExchangeRecord& record, std::string& out) {
     }
   };
   const auto number = [&](std::string_view name, std::int64_t value) {
-    fmt::format_to(std::back_inserter(out), ",\"{}\":{}", name, value);
+    char digits[24];
+    const auto end = std::to_chars(digits, digits + sizeof(digits), value).ptr;
+    out += ",\"";
+    out += name;
+    out += "\":";
+    out.append(digits, end);
   };
   const auto flag = [&](std::string_view name, bool value) {
-    fmt::format_to(std::back_inserter(out), ",\"{}\":{}", name, value);
+    out += ",\"";
+    out += name;
+    out += value ? "\":true" : "\":false";
   };
   const auto micros = [&](std::string_view name, Duration value) { number(name, value.ns / 1000); };
 
