@@ -70,24 +70,16 @@ bool AsksForEvents(std::string_view query) {
 // larger hold and nothing else.
 bool InputIsElsewhere(const dialect::RequestShape& shape, std::string_view body) {
   if (!shape.previous_response_id.empty() || !shape.conversation_id.empty()) return true;
-  for (const std::string_view mark :
-       {"\"input_image\"", "\"input_file\"", "\"image_url\"", "\"file_id\"", "\"input_audio\"",
-        "\"web_search", "\"file_search\"", "\"code_interpreter\"", "\"computer", "\"mcp\"",
-        "\"prompt\""}) {
-    if (body.find(mark) != std::string_view::npos) return true;
-  }
-  if (shape.dialect == dialect::Dialect::kAnthropicMessages) {
-    for (const std::string_view mark : {"\"image\"", "\"document\"", "\"container", "\"web_fetch",
-                                        "\"code_execution", "\"mcp_servers\""}) {
-      if (body.find(mark) != std::string_view::npos) return true;
+  // One pass from quote to quote: a body is long and its quotes are few.
+  for (std::size_t at = body.find('"'); at != std::string_view::npos; at = body.find('"', at + 1)) {
+    const std::string_view rest = body.substr(at + 1, 20);
+    if (rest.empty() || std::string_view("ifwcmp").find(rest.front()) == std::string_view::npos) {
+      continue;
     }
-  } else if (shape.dialect == dialect::Dialect::kGeminiGenerate) {
     for (const std::string_view mark :
-         {"\"inlineData\"", "\"inline_data\"", "\"fileData\"", "\"file_data\"", "\"cachedContent\"",
-          "\"cached_content\"", "\"googleSearch", "\"google_search", "\"urlContext\"",
-          "\"url_context\"", "\"codeExecution\"", "\"code_execution\"", "\"fileSearch\"",
-          "\"googleMaps\"", "\"google_maps\""}) {
-      if (body.find(mark) != std::string_view::npos) return true;
+         {"input_image\"", "input_file\"", "image_url\"", "file_id\"", "input_audio\"",
+          "web_search", "file_search\"", "code_interpreter\"", "computer", "mcp\"", "prompt\""}) {
+      if (rest.starts_with(mark)) return true;
     }
   }
   return false;
