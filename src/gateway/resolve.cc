@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <optional>
+#include <span>
 
 #include "gateway/pipeline.h"
 
@@ -70,15 +71,26 @@ bool AsksForEvents(std::string_view query) {
 // larger hold and nothing else.
 bool InputIsElsewhere(const dialect::RequestShape& shape, std::string_view body) {
   if (!shape.previous_response_id.empty() || !shape.conversation_id.empty()) return true;
+  constexpr std::string_view kOpenAi[] = {
+      "input_image\"", "input_file\"", "image_url\"",   "file_id\"",
+      "input_audio\"", "web_search",   "file_search\"", "code_interpreter\"",
+      "computer",      "mcp\"",        "prompt\""};
+  constexpr std::string_view kAnthropic[] = {"image\"",       "document\"", "container",
+                                             "web_search",    "web_fetch",  "code_execution",
+                                             "mcp_servers\"", "file_id\""};
+  constexpr std::string_view kGemini[] = {
+      "inlineData\"",    "inline_data\"",    "fileData\"",      "file_data\"",
+      "cachedContent\"", "cached_content\"", "googleSearch",    "google_search",
+      "urlContext\"",    "url_context\"",    "codeExecution\"", "code_execution\"",
+      "fileSearch\"",    "file_search\"",    "googleMaps\"",    "google_maps\""};
+  std::span<const std::string_view> marks = kOpenAi;
+  if (shape.dialect == dialect::Dialect::kAnthropicMessages) marks = kAnthropic;
+  if (shape.dialect == dialect::Dialect::kGeminiGenerate) marks = kGemini;
   // One pass from quote to quote: a body is long and its quotes are few.
   for (std::size_t at = body.find('"'); at != std::string_view::npos; at = body.find('"', at + 1)) {
     const std::string_view rest = body.substr(at + 1, 20);
-    if (rest.empty() || std::string_view("ifwcmp").find(rest.front()) == std::string_view::npos) {
-      continue;
-    }
-    for (const std::string_view mark :
-         {"input_image\"", "input_file\"", "image_url\"", "file_id\"", "input_audio\"",
-          "web_search", "file_search\"", "code_interpreter\"", "computer", "mcp\"", "prompt\""}) {
+    if (rest.empty() || !std::string_view("cdfgimpuw").contains(rest.front())) continue;
+    for (const std::string_view mark : marks) {
       if (rest.starts_with(mark)) return true;
     }
   }
