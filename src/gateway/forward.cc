@@ -242,7 +242,7 @@ Task<void> ReadFailure(Exchange& x, Attempt& attempt, std::unique_ptr<UpstreamRe
 }
 
 Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& runtime,
-                       UpstreamClock& clock) {
+                       UpstreamClock& clock, Tick deadline) {
   const config::Upstream& upstream = *attempt.upstream;
   dialect::JsonMeter meter(x.operation.dialect);
   std::int64_t total = 0;
@@ -256,6 +256,10 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
     }
     if (bytes->empty()) {
       ended = true;
+      break;
+    }
+    if (runtime.Now() >= deadline) {
+      lost = Error{ErrorCode::kTimeout, ErrorSource::kUpstream, Retry::kNever, "total_deadline"};
       break;
     }
     total += static_cast<std::int64_t>(bytes->size());
@@ -474,6 +478,9 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
                        "the event stream is malformed or has an oversized event"};
       }
     }
+    if (!passage.ended && !broken && now >= deadline) {
+      broken = Error{ErrorCode::kTimeout, ErrorSource::kUpstream, Retry::kNever, "total_deadline"};
+    }
     if (passage.caller_gone && x.config().hang_up_rule != config::HangUpRule::kDrainAndBill) {
       broken = Error{ErrorCode::kInterrupted, ErrorSource::kCaller, Retry::kNever, "caller gone"};
     }
@@ -574,7 +581,7 @@ Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, R
   if (x.plan.stream && IsEventStream(*x.reply)) {
     co_return co_await ForwardStream(x, attempt, ports, runtime, clock, deadline);
   }
-  co_await ForwardJson(x, attempt, ports, runtime, clock);
+  co_await ForwardJson(x, attempt, ports, runtime, clock, deadline);
 }
 
 }  // namespace weir::gateway
