@@ -69,7 +69,7 @@ TEST_F(TokenTest, AFileThatOthersMayRead_IsRefusedWithTheFix) {
 
 TEST_F(TokenTest, AFileThatIsNoToken_IsNeitherUsedNorReplaced) {
   for (const std::string& text : {std::string(), std::string("wadm_short"),
-                                 "wadm_" + std::string(43, '/'), "wadm_" + std::string(44, 'A')}) {
+                                  "wadm_" + std::string(43, '/'), "wadm_" + std::string(44, 'A')}) {
     std::ofstream(path()) << text;
     chmod(path().c_str(), 0600);
     ASSERT_FALSE(LoadOrCreateToken(directory_.string()).has_value()) << text;
