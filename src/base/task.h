@@ -40,7 +40,7 @@ class FramePool {
 #else
     const std::size_t index = (size + kStep - 1) / kStep;
     if (index >= kClasses) return ::operator new(size);
-    auto& head = lists_.heads[index];
+    Node*& head = heads_[index];
     if (head == nullptr) return ::operator new(index * kStep);
     Node* node = head;
     head = node->next;
@@ -57,8 +57,8 @@ class FramePool {
       return;
     }
     auto* node = static_cast<Node*>(frame);
-    node->next = lists_.heads[index];
-    lists_.heads[index] = node;
+    node->next = heads_[index];
+    heads_[index] = node;
 #endif
   }
 
@@ -68,15 +68,10 @@ class FramePool {
   struct Node {
     Node* next;
   };
-  struct Lists {
-    std::array<Node*, kClasses> heads{};
-    ~Lists() {
-      for (Node* node : heads) {
-        while (node != nullptr) ::operator delete(std::exchange(node, node->next));
-      }
-    }
-  };
-  static thread_local Lists lists_;
+  // Constant-initialised and without a destructor, so that reaching it is one instruction and not a
+  // call. What it holds when its thread ends is not given back: threads live as long as the
+  // process.
+  static constinit inline thread_local std::array<Node*, kClasses> heads_{};
 };
 
 struct PromiseBase {
