@@ -118,6 +118,15 @@ class Process:
         self.child = subprocess.Popen(argv, stdout=output, stderr=self.errors, cwd=folder,
                                       stdin=subprocess.DEVNULL, text=reads_output)
 
+    def read_json(self):
+        line = self.child.stdout.readline()
+        if not line:
+            status = self.child.wait(10)
+            self.errors.flush()
+            with open(self.errors.name, encoding="utf-8", errors="replace") as file:
+                raise SystemExit(f"bench_proxy: {self.name} ended with {status}: {file.read()[-2000:]}")
+        return json.loads(line)
+
     def pids(self):
         found = [self.child.pid]
         for pid in found:
@@ -220,20 +229,23 @@ class Bench:
         watched = {"proxy": measured, "mock": self.mock}
         watched = {name: process for name, process in watched.items() if process is not None}
         try:
-            ready = json.loads(generator.child.stdout.readline())
+            ready = generator.read_json()
             before = {name: process.cpu_seconds() for name, process in watched.items()}
             started = time.monotonic()
             rss = None
             if mode == "sse" and measured is not None:
                 time.sleep(seconds / 2)
                 rss = measured.rss_kb()
-            result = json.loads(generator.child.stdout.readline())
+            result = generator.read_json()
             elapsed = time.monotonic() - started
             after = {name: process.cpu_seconds() for name, process in watched.items()}
         finally:
             generator.child.stdout.close()
             generator.child.wait(10)
             generator.stop()
+        for process in watched.values():
+            if process.child.poll() is not None:
+                raise SystemExit(f"bench_proxy: {process.name} ended with {process.child.returncode} while measured")
         result["open_at_start"] = ready["open"]
         result["rss_kb"] = rss
         for name, value in after.items():
