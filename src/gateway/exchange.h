@@ -65,8 +65,7 @@ struct Attempt {
 // An upstream's failure, ready to be shown to the caller if no other attempt follows.
 struct FailureToShow {
   dialect::FailureReply reply;
-  std::string body;  // with pass_through
-  std::string content_type;
+  std::string body;                            // with pass_through
   std::optional<std::int64_t> retry_after_ms;  // as exact as the upstream said it
   std::optional<bool> should_retry;            // the upstream's own x-should-retry
 };

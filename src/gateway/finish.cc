@@ -68,19 +68,18 @@ void AppendPassedHeaders(const UpstreamReply& reply, std::string& out) {
   }
 }
 
-// True when the charge is on disk; the time it took goes to x.
+void NoteFirstByte(Exchange& x, Runtime& runtime) {
+  if (x.timings.first_byte.ns == 0) x.timings.first_byte = runtime.Now() - x.timings.started_at;
+}
+
+}  // namespace
+
 Task<bool> AwaitDurable(Exchange& x, JournalPosition position, Ports& ports, Runtime& runtime) {
   const Tick before = runtime.Now();
   const bool durable = co_await ports.credit.Durable(position);
   x.timings.durable = x.timings.durable + (runtime.Now() - before);
   co_return durable;
 }
-
-void NoteFirstByte(Exchange& x, Runtime& runtime) {
-  if (x.timings.first_byte.ns == 0) x.timings.first_byte = runtime.Now() - x.timings.started_at;
-}
-
-}  // namespace
 
 std::string CommonHeaders(const Exchange& x, Instant now) {
   std::string out;
@@ -170,7 +169,6 @@ Task<void> ShowUpstreamFailure(Exchange& x, Ports& ports, Runtime& runtime) {
   }
   std::string body;
   if (failure.reply.pass_through) {
-    head.content_type = failure.content_type;
     body = failure.body;
   } else {
     const std::string request_id = "req_" + ToString(x.id);
@@ -195,12 +193,12 @@ Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime) {
     co_return;
   }
   if (!x.streaming && x.held_type.empty()) {
+    // A drain of ours is why the attempt broke off, whatever it or one before it said.
+    if (x.interrupt.why() == Interruption::kDrain) {
+      co_return co_await Refuse(x, {.refusal = Refusal::kDraining}, ports, runtime);
+    }
     if (x.failure) co_return co_await ShowUpstreamFailure(x, ports, runtime);
-    co_return co_await Refuse(
-        x,
-        {.refusal =
-             x.interrupt.why() == Interruption::kDrain ? Refusal::kDraining : Refusal::kNoCapacity},
-        ports, runtime);
+    co_return co_await Refuse(x, {.refusal = Refusal::kNoCapacity}, ports, runtime);
   }
 
   if (x.cut) {

@@ -156,7 +156,7 @@ Usage OwnCount(const Exchange& x, std::int64_t output_tokens, UsageSource source
 }
 
 void Fail(Exchange& x, Attempt& attempt, const dialect::UpstreamFailure& failure, int status,
-          std::string body, bool body_whole, std::string_view content_type) {
+          std::string body, bool body_whole) {
   attempt.failure = failure.failure_class;
   attempt.retry = failure.retry;
   attempt.detail = failure.error.message;
@@ -168,7 +168,6 @@ void Fail(Exchange& x, Attempt& attempt, const dialect::UpstreamFailure& failure
   }
   if (show.reply.pass_through) {
     show.body = std::move(body);
-    show.content_type = content_type;
   }
   x.failure = std::move(show);
   x.charge = false;
@@ -211,14 +210,6 @@ class UpstreamClock {
   Tick since_;
 };
 
-// The intent must be on disk before the caller sees a byte. False: it cannot be written.
-Task<bool> AwaitIntent(Exchange& x, Ports& ports, Runtime& runtime) {
-  const Tick before = runtime.Now();
-  const bool durable = co_await ports.credit.Durable(x.admission.position);
-  x.timings.durable = x.timings.durable + (runtime.Now() - before);
-  co_return durable;
-}
-
 Task<void> ReadFailure(Exchange& x, Attempt& attempt, std::unique_ptr<UpstreamReply> reply,
                        UpstreamClock& clock, Runtime& runtime) {
   std::string body;
@@ -237,7 +228,7 @@ Task<void> ReadFailure(Exchange& x, Attempt& attempt, std::unique_ptr<UpstreamRe
   const auto failure = dialect::Classify(
       x.operation.dialect, reply->status(),
       [&](std::string_view name) { return reply->Find(name); }, body, runtime.WallNow());
-  Fail(x, attempt, failure, reply->status(), std::move(body), whole, "application/json");
+  Fail(x, attempt, failure, reply->status(), std::move(body), whole);
   if (reply->Find("x-should-retry") == "false") x.failure->should_retry = false;
 }
 
@@ -272,7 +263,7 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
     if (x.held.size() + bytes->size() > kHeldJsonMax) {
       // Large: pass on what is held and keep the new piece, so that the end always waits.
       if (!x.streaming) {
-        if (!co_await AwaitIntent(x, ports, runtime)) {
+        if (!co_await AwaitDurable(x, x.admission.position, ports, runtime)) {
           lost = JournalError();
           break;
         }
@@ -380,7 +371,7 @@ bool TakeEvents(Exchange& x, StreamPassage& passage) {
 // Sends what is in passage.out; the first time after the intent is on disk. False: stop.
 Task<bool> PassOn(Exchange& x, StreamPassage& passage, Ports& ports, Runtime& runtime) {
   if (!x.streaming) {
-    if (!co_await AwaitIntent(x, ports, runtime)) co_return false;
+    if (!co_await AwaitDurable(x, x.admission.position, ports, runtime)) co_return false;
     ReplyHead head;
     head.status = x.status;
     head.content_type = "text/event-stream; charset=utf-8";
@@ -501,7 +492,7 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
         dialect::ClassifyStreamError(x.operation.dialect, passage.meter.error(), runtime.WallNow());
     if (!x.streaming && passage.out.empty()) {
       x.held.clear();
-      Fail(x, attempt, failure, 200, {}, false, "application/json");
+      Fail(x, attempt, failure, 200, {}, false);
       x.reply.reset();
       co_return;
     }

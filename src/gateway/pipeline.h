@@ -54,6 +54,10 @@ SettleCommand MakeSettle(const Exchange& x);
 Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime);
 Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runtime);
 
+// True when everything up to `position` is on disk, false when it cannot be written. The time it
+// took is noted in x.
+Task<bool> AwaitDurable(Exchange& x, JournalPosition position, Ports& ports, Runtime& runtime);
+
 // Where the caller's limits stand, for a reply that takes nothing of them.
 void NoteLimits(Exchange& x, Ports& ports);
 // The headers every reply carries: request id, limits, what was changed.

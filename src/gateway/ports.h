@@ -40,10 +40,10 @@ struct RequestHead {
 };
 
 // Why a call must stop although nothing is wrong with it.
-enum class Interruption : std::uint8_t { kNone, kCallerGone, kDrain, kDeadline };
+enum class Interruption : std::uint8_t { kNone, kCallerGone, kDrain };
 
 // Tells whoever is waiting for an upstream that the exchange must end. The waiting adapter hooks
-// itself in; a hang-up, a drain or a deadline fires it, at most once.
+// itself in; a hang-up or a drain fires it, at most once.
 class Interrupt {
  public:
   class Hook {

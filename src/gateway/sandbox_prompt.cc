@@ -6,6 +6,7 @@
 #include <array>
 #include <boost/json/value.hpp>
 
+#include "dialect/json_edit.h"
 #include "gateway/sandbox_reply.h"
 #include "gateway/sandbox_schema.h"
 #include "gateway/sandbox_text.h"
@@ -499,9 +500,9 @@ std::string JsonObjectOrder(std::string_view prompt, std::string_view lower) {
   const auto value = take_word();
   if (key.empty() || value.empty()) return {};
   std::string text = "{";
-  AppendJsonString(text, key);
+  dialect::AppendJsonString(text, key);
   text += ':';
-  AppendJsonString(text, value);
+  dialect::AppendJsonString(text, value);
   text += '}';
   return text;
 }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "dialect/json_edit.h"
 #include "gateway/sandbox_prompt.h"
 #include "gateway/sandbox_text.h"
 
@@ -43,15 +44,15 @@ void Fail(SandboxReply& reply, int status, std::string_view message, std::string
   reply.event_ends.clear();
   reply.usage = {};
   reply.body = R"({"error":{"message":)";
-  AppendJsonString(reply.body, message);
+  dialect::AppendJsonString(reply.body, message);
   reply.body += R"(,"type":"invalid_request_error","param":)";
   if (param.empty()) {
     reply.body += "null";
   } else {
-    AppendJsonString(reply.body, param);
+    dialect::AppendJsonString(reply.body, param);
   }
   reply.body += R"(,"code":)";
-  AppendJsonString(reply.body, code);
+  dialect::AppendJsonString(reply.body, code);
   reply.body += "}}";
 }
 
@@ -224,7 +225,7 @@ void PutEcho(std::string& out, const json::value* value, std::string_view absent
   if (value->is_string()) {
     const auto& text = value->get_string();
     if (text.size() <= kEchoBytesMax) {
-      AppendJsonString(out, {text.data(), text.size()});
+      dialect::AppendJsonString(out, {text.data(), text.size()});
     } else {
       out += absent;
     }
@@ -274,7 +275,7 @@ std::expected<std::string, SandboxBadRequest> ResponseHead(const json::object& b
   out.reserve(1024);
   Put(out, R"({{"id":"{}","object":"response","created_at":{},"error":null,"model":)", id,
       created_at);
-  AppendJsonString(out, ask.model);
+  dialect::AppendJsonString(out, ask.model);
   for (const auto& echo : kEchoes) {
     const auto* value = Find(body, echo.name);
     if (value != nullptr && !Accepts(echo.accept, *value)) {
@@ -308,7 +309,7 @@ std::expected<std::string, SandboxBadRequest> ResponseHead(const json::object& b
   if (const auto verbosity = text_object != nullptr ? StringAt(*text_object, "verbosity") : "";
       !verbosity.empty()) {
     out += R"(,"verbosity":)";
-    AppendJsonString(out, verbosity);
+    dialect::AppendJsonString(out, verbosity);
   }
   out += R"(},"tool_choice":)";
   PutEcho(out, Find(body, "tool_choice"), "\"auto\"");
@@ -331,13 +332,13 @@ struct Item {
 
 void PutTextPart(std::string& out, std::string_view text) {
   out += R"({"type":"output_text","annotations":[],"logprobs":[],"text":)";
-  AppendJsonString(out, text);
+  dialect::AppendJsonString(out, text);
   out += '}';
 }
 
 void PutSummaryPart(std::string& out, std::string_view text) {
   out += R"({"type":"summary_text","text":)";
-  AppendJsonString(out, text);
+  dialect::AppendJsonString(out, text);
   out += '}';
 }
 
@@ -360,15 +361,15 @@ void PutItem(std::string& out, const Item& item, bool done) {
       break;
     case Item::Kind::kFunctionCall:
       Put(out, R"("type":"function_call","status":"{}","arguments":)", status);
-      AppendJsonString(out, text);
+      dialect::AppendJsonString(out, text);
       Put(out, R"(,"call_id":"{}","name":)", item.call_id);
-      AppendJsonString(out, item.tool);
+      dialect::AppendJsonString(out, item.tool);
       break;
     case Item::Kind::kCustomCall:
       Put(out, R"("type":"custom_tool_call","status":"{}","input":)", status);
-      AppendJsonString(out, text);
+      dialect::AppendJsonString(out, text);
       Put(out, R"(,"call_id":"{}","name":)", item.call_id);
-      AppendJsonString(out, item.tool);
+      dialect::AppendJsonString(out, item.tool);
       break;
     case Item::Kind::kCompaction:
       Put(out, R"("type":"compaction","encrypted_content":"{}")", item.encrypted);
@@ -479,13 +480,13 @@ class EventWriter {
       At("response.reasoning_summary_text.delta", item, index);
       out_ += kPlace;
       out_ += R"(,"delta":)";
-      AppendJsonString(out_, piece);
+      dialect::AppendJsonString(out_, piece);
       End();
     });
     At("response.reasoning_summary_text.done", item, index);
     out_ += kPlace;
     out_ += R"(,"text":)";
-    AppendJsonString(out_, item.text);
+    dialect::AppendJsonString(out_, item.text);
     End();
     At("response.reasoning_summary_part.done", item, index);
     out_ += kPlace;
@@ -505,14 +506,14 @@ class EventWriter {
       At("response.output_text.delta", item, index);
       out_ += kPlace;
       out_ += R"(,"delta":)";
-      AppendJsonString(out_, piece);
+      dialect::AppendJsonString(out_, piece);
       out_ += R"(,"logprobs":[])";
       End();
     });
     At("response.output_text.done", item, index);
     out_ += kPlace;
     out_ += R"(,"text":)";
-    AppendJsonString(out_, item.text);
+    dialect::AppendJsonString(out_, item.text);
     out_ += R"(,"logprobs":[])";
     End();
     At("response.content_part.done", item, index);
@@ -526,14 +527,14 @@ class EventWriter {
     EachPiece(item.text, 64, [&](std::string_view piece) {
       At("response.function_call_arguments.delta", item, index);
       out_ += R"(,"delta":)";
-      AppendJsonString(out_, piece);
+      dialect::AppendJsonString(out_, piece);
       End();
     });
     At("response.function_call_arguments.done", item, index);
     out_ += R"(,"name":)";
-    AppendJsonString(out_, item.tool);
+    dialect::AppendJsonString(out_, item.tool);
     out_ += R"(,"arguments":)";
-    AppendJsonString(out_, item.text);
+    dialect::AppendJsonString(out_, item.text);
     End();
   }
 
@@ -541,12 +542,12 @@ class EventWriter {
     EachPiece(item.text, 64, [&](std::string_view piece) {
       At("response.custom_tool_call_input.delta", item, index);
       out_ += R"(,"delta":)";
-      AppendJsonString(out_, piece);
+      dialect::AppendJsonString(out_, piece);
       End();
     });
     At("response.custom_tool_call_input.done", item, index);
     out_ += R"(,"input":)";
-    AppendJsonString(out_, item.text);
+    dialect::AppendJsonString(out_, item.text);
     End();
   }
 
@@ -631,7 +632,7 @@ void Compact(const SandboxRequest& request, const json::object& body, SandboxRep
         R"({{"id":"{}","type":"message","status":"completed","role":"user",)"
         R"("content":[{{"type":"input_text","text":)",
         MakeId("msg_", reply.id, IdFor::kKept, 48));
-    AppendJsonString(reply.body, ask->prompt);
+    dialect::AppendJsonString(reply.body, ask->prompt);
     reply.body += "}]},";
   }
   const Item item{.kind = Item::Kind::kCompaction,
@@ -666,9 +667,9 @@ void PutChatCall(std::string& out, const SandboxAnswer& answer, std::string_view
   const bool custom = answer.kind == SandboxAnswer::Kind::kCustomCall;
   const std::string_view type = custom ? "custom" : "function";
   Put(out, R"("id":"{}","type":"{}","{}":{{"name":)", id, type, type);
-  AppendJsonString(out, answer.tool);
+  dialect::AppendJsonString(out, answer.tool);
   out += custom ? R"(,"input":)" : R"(,"arguments":)";
-  AppendJsonString(out, payload);
+  dialect::AppendJsonString(out, payload);
   out += '}';
 }
 
@@ -687,7 +688,7 @@ void Chat(const SandboxRequest& request, const json::object& body, SandboxReply&
   Put(head, R"({{"id":"{}","object":"chat.completion{}","created":{},"model":)",
       MakeId("chatcmpl-", reply.id, IdFor::kReply, 28), ask.stream ? ".chunk" : "",
       request.now.ns / 1'000'000'000);
-  AppendJsonString(head, ask.model);
+  dialect::AppendJsonString(head, ask.model);
   head += R"(,"service_tier":"default","system_fingerprint":"fp_sandbox","choices":[)";
 
   if (!ask.stream) {
@@ -701,7 +702,7 @@ void Chat(const SandboxRequest& request, const json::object& body, SandboxReply&
         PutChatCall(out, answer, call_id(choice), answer.text);
         out += "}]";
       } else {
-        AppendJsonString(out, answer.text);
+        dialect::AppendJsonString(out, answer.text);
         out += R"(,"refusal":null,"annotations":[])";
       }
       Put(out, R"(}},"logprobs":null,"finish_reason":"{}"}})", FinishReason(made));
@@ -756,11 +757,11 @@ void Chat(const SandboxRequest& request, const json::object& body, SandboxReply&
                 if (is_call) {
                   out += custom ? R"("tool_calls":[{"index":0,"custom":{"input":)"
                                 : R"("tool_calls":[{"index":0,"function":{"arguments":)";
-                  AppendJsonString(out, piece);
+                  dialect::AppendJsonString(out, piece);
                   out += "}}]";
                 } else {
                   out += R"("content":)";
-                  AppendJsonString(out, piece);
+                  dialect::AppendJsonString(out, piece);
                 }
                 end({});
               });
@@ -899,7 +900,7 @@ void Embeddings(const SandboxRequest& request, const json::object& body, Sandbox
     list += '}';
   }
   Put(reply.body, R"({{"object":"list","data":[{}],"model":)", list);
-  AppendJsonString(reply.body, model);
+  dialect::AppendJsonString(reply.body, model);
   if (!request.omit_usage) {
     Put(reply.body, R"(,"usage":{{"prompt_tokens":{},"total_tokens":{}}})", usage.input_tokens,
         usage.input_tokens);
@@ -928,7 +929,7 @@ void Transcription(const SandboxRequest& request, SandboxReply& reply) {
 
 void PutModel(std::string& out, std::string_view id) {
   out += R"({"id":)";
-  AppendJsonString(out, id);
+  dialect::AppendJsonString(out, id);
   Put(out, R"(,"object":"model","created":{},"owned_by":"sandbox"}})", kModelCreated);
 }
 

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "dialect/json_edit.h"
 #include "gateway/sandbox_text.h"
 
 namespace weir::gateway {
@@ -280,7 +281,7 @@ void CheckBadRequest(const SandboxReply& reply, std::string_view param, std::str
 
 std::string ResponsesText(std::string_view input, std::string_view more = "") {
   std::string body = R"({"model":"m","input":)";
-  AppendJsonString(body, input);
+  dialect::AppendJsonString(body, input);
   body += more;
   body += '}';
   const auto reply = Responses(body);
@@ -459,7 +460,7 @@ TEST(SandboxReply, ToolCalls_Table) {
   };
   for (const auto& c : cases) {
     std::string body = R"({"model":"m","stream":true,"input":)";
-    AppendJsonString(body, c.prompt);
+    dialect::AppendJsonString(body, c.prompt);
     body += std::string(",") + kWeather + c.more + "}";
     const auto stream = CheckResponsesStream(Responses(body));
     EXPECT_EQ(At(stream.final, "/output/0/type"), c.calls ? "function_call" : "message")
@@ -484,7 +485,7 @@ std::string CodexBody(std::string_view prompt, bool with_result) {
       R"("input":[{"type":"message","role":"developer","content":[{"type":"input_text","text":"You run tools."}]},)"
       R"({"type":"message","role":"user","content":[{"type":"input_text","text":"<cwd>/x</cwd>"}]},)"
       R"({"type":"message","role":"user","content":[{"type":"input_text","text":)";
-  AppendJsonString(body, prompt);
+  dialect::AppendJsonString(body, prompt);
   body += "}]}";
   if (with_result) {
     body +=

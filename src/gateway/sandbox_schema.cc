@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 
+#include "dialect/json_edit.h"
 #include "gateway/sandbox_text.h"
 
 namespace weir::gateway {
@@ -186,7 +187,7 @@ class Writer {
       if (nodes_ > kSchemaNodesMax || out_.size() > kSchemaBytesMax) return;
       if (!first) out_ += ',';
       first = false;
-      AppendJsonString(out_, name);
+      dialect::AppendJsonString(out_, name);
       out_ += ':';
       if (depth == 0 && hints_.shell && (name == "cmd" || name == "command")) return Shell(of);
       if (of == nullptr) {
@@ -213,10 +214,10 @@ class Writer {
     const auto* object = schema != nullptr ? schema->if_object() : nullptr;
     if (object != nullptr && TypeOf(*object) == "array") {
       out_ += R"(["bash","-lc",)";
-      AppendJsonString(out_, kEcho);
+      dialect::AppendJsonString(out_, kEcho);
       out_ += ']';
     } else {
-      AppendJsonString(out_, kEcho);
+      dialect::AppendJsonString(out_, kEcho);
     }
   }
 
@@ -304,7 +305,7 @@ class Writer {
       // Bytes, not characters: too short is still within the bound.
       text = Utf8Prefix(text, static_cast<std::size_t>(*most));
     }
-    AppendJsonString(out_, text);
+    dialect::AppendJsonString(out_, text);
   }
 
   const json::value& root_;

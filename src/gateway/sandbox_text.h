@@ -1,4 +1,4 @@
-// Text as the sandbox needs it: JSON strings, cuts that keep UTF-8 whole, the token count, and the
+// Text as the sandbox needs it: cuts that keep UTF-8 whole, the token count, and the
 // hash ids are made from. Input is valid UTF-8 (the JSON parser checked it) unless said otherwise.
 #pragma once
 
@@ -8,9 +8,6 @@
 #include <string_view>
 
 namespace weir::gateway {
-
-// Appends `text` as a JSON string with its quotes. Bytes above 0x7F are copied, not checked.
-void AppendJsonString(std::string& out, std::string_view text);
 
 // The longest prefix of at most `bytes_max` bytes that does not cut a character.
 std::string_view Utf8Prefix(std::string_view text, std::size_t bytes_max);

@@ -272,8 +272,10 @@ class Runner {
     ScriptedReply reply;
     if (words.at(2) == "fail") {
       const std::string& how = words.at(3);
+      reply.hangs = how == "hang";
       reply.fail = how == "connect"   ? ErrorCode::kConnectFailed
                    : how == "timeout" ? ErrorCode::kTimeout
+                   : how == "hang"    ? ErrorCode::kTimeout
                    : how == "lost"    ? ErrorCode::kConnectionLost
                                       : ErrorCode::kBadInput;
       upstreams_.accounts[words.at(1)].script.push_back(std::move(reply));

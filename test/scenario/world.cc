@@ -70,6 +70,21 @@ Task<Result<std::unique_ptr<gateway::UpstreamReply>>> ScriptedUpstreams::Send(
   }
   ScriptedReply script = std::move(account.script.front());
   account.script.pop_front();
+  if (script.hangs) {
+    // No head until the script resumes it; an interrupt ends the wait.
+    struct Hook final : gateway::Interrupt::Hook {
+      explicit Hook(Signal& signal) : signal(signal) {}
+      void OnInterrupt() override { signal.Set(); }
+      Signal& signal;
+    };
+    Hook hook(account.resume);
+    interrupt.SetHook(&hook);
+    co_await account.resume;
+    interrupt.SetHook(nullptr);
+    if (interrupt.why() != gateway::Interruption::kNone) {
+      co_return Fail(ErrorCode::kInterrupted, ErrorSource::kCaller, "interrupted");
+    }
+  }
   if (script.fail) {
     co_return Fail(*script.fail, ErrorSource::kUpstream, "scripted failure", Retry::kOther);
   }

@@ -23,6 +23,7 @@ namespace weir::scenario {
 // What a scripted upstream does for one call.
 struct ScriptedReply {
   std::optional<ErrorCode> fail;  // no reply at all
+  bool hangs = false;             // until `resume` or an interrupt, then `fail`
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers;
   // Pieces as Read hands them out. "@cut", "@wait" and "@idle" are acts: the connection is lost,
