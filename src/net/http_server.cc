@@ -1,10 +1,7 @@
 #include "net/http_server.h"
 
-#include <sys/socket.h>
-
 #include <array>
 #include <boost/asio/ip/address.hpp>
-#include <cerrno>
 #include <ctime>
 
 #include "base/check.h"
@@ -422,8 +419,7 @@ void HttpConnection::Cut() {
   gone_ = true;
   if (frame_.http_1_0) {
     // The end of an HTTP/1.0 body is the end of its connection, so only a reset says "cut".
-    const linger reset{1, 0};
-    ::setsockopt(stream_.socket().native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    stream_.CloseWithReset();
   }
   stream_.Close();
 }
@@ -442,10 +438,9 @@ void HttpConnection::WatchHangUp(gateway::Interrupt& interrupt) {
 void HttpConnection::OnReadable() {
   const std::size_t room = in_.capacity() - in_.size();
   if (room == 0) return;
-  const ssize_t count =
-      ::recv(stream_.socket().native_handle(), in_.data() + in_.size(), room, MSG_DONTWAIT);
-  if (count > 0) in_.Commit(static_cast<std::size_t>(count));
-  if (count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR))) {
+  const auto read = stream_.ReadNow({in_.data() + in_.size(), room});
+  if (!read || read->status == IoStatus::kOk) {
+    if (read) in_.Commit(read->bytes);
     stream_.Watch(this);
     return;
   }

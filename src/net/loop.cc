@@ -58,7 +58,8 @@ void Deadline::Disarm() {
 
 // UNSAFE_IO drops the reactor's own locks (a descriptor is used on one thread) and keeps the
 // queue's, so that Post() works from other threads.
-Loop::Loop() : context_(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO), ticker_(context_) {
+Loop::Loop()
+    : context_(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO), poller_(context_), ticker_(context_) {
   first_.previous_ = first_.next_ = &first_;
 }
 

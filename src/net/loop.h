@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/runtime.h"
+#include "net/poller.h"
 
 namespace weir::net {
 
@@ -70,6 +71,7 @@ class Loop final : public Runtime {
     asio::post(context_, std::forward<F>(f));
   }
   asio::io_context& context() { return context_; }
+  Poller& poller() { return poller_; }
 
   Instant WallNow() override;
   Tick Now() override;
@@ -82,6 +84,7 @@ class Loop final : public Runtime {
   void OnTick();
 
   asio::io_context context_;
+  Poller poller_;
   Timer ticker_;
   bool ticking_ = false;
   bool finishing_ = false;

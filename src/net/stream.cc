@@ -1,6 +1,8 @@
 #include "net/stream.h"
 
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <boost/asio/buffer.hpp>
@@ -27,99 +29,103 @@ constexpr std::size_t kIovMax = 64;  // well under the kernel's 1024
 
 }  // namespace
 
-TcpStream::TcpStream(Loop& loop, TcpSocket socket)
-    : loop_(loop), socket_(std::move(socket)), read_wait_(std::make_shared<ReadWait>()) {
-  read_wait_->stream = this;
+TcpStream::TcpStream(Loop& loop, TcpSocket socket) : loop_(loop) {
   SystemError ignored;
-  socket_.non_blocking(true, ignored);
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  socket.non_blocking(true, ignored);
+  socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  fd_ = socket.release(ignored);  // out of Asio's reactor: the poller watches it from here on
+  token_ = loop_.poller().Add(fd_, *this);
 }
 
 TcpStream::~TcpStream() {
-  read_wait_->stream = nullptr;
+  loop_.poller().Remove(token_);
   Close();
 }
 
 void TcpStream::Timeout::OnDeadline() {
-  stream.timed_out_ = true;
-  SystemError ignored;
-  stream.socket_.cancel(ignored);
+  passed = true;
+  Signal& waiter = side == Side::kRead ? stream.readable_ : stream.writable_;
+  if (waiter.HasWaiter()) waiter.Set();
 }
 
-void TcpStream::StartReadWait() {
-  if (read_wait_->pending) return;
-  read_wait_->pending = true;
-  socket_.async_wait(TcpSocket::wait_read, [wait = read_wait_](SystemError error) {
-    wait->pending = false;
-    if (wait->stream != nullptr) wait->stream->OnReadReady(error);
-  });
+void TcpStream::Note(std::uint32_t events) {
+  constexpr std::uint32_t kEnd = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+  if ((events & (EPOLLIN | kEnd)) != 0) has_bytes_ = true;
+  if ((events & kEnd) != 0) ended_ = true;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) has_room_ = true;
 }
 
-void TcpStream::OnReadReady(SystemError error) {
-  if (reading_) {
-    readable_.Set();
-  } else if (watcher_ != nullptr && (!error || cancelled_)) {
+void TcpStream::ResumeWriter() {
+  if (writable_.HasWaiter() && (has_room_ || cancelled_ || fd_ < 0)) writable_.Set();
+}
+
+void TcpStream::ResumeReader() {
+  if (readable_.HasWaiter()) {
+    if (has_bytes_ || cancelled_ || fd_ < 0) readable_.Set();
+  } else if (watcher_ != nullptr && fd_ >= 0 && (has_bytes_ || cancelled_)) {
     std::exchange(watcher_, nullptr)->OnReadable();
   }
 }
 
 void TcpStream::Watch(Watcher* watcher) {
   watcher_ = watcher;
-  StartReadWait();
+  if (has_bytes_) loop_.poller().Wake(token_);
+}
+
+IoStatus TcpStream::AfterWait(Timeout& timeout) {
+  timeout.Disarm();
+  const bool passed = std::exchange(timeout.passed, false);
+  if (cancelled_) return IoStatus::kCancelled;
+  return passed ? IoStatus::kTimeout : IoStatus::kOk;
 }
 
 Task<IoStatus> TcpStream::AwaitReadable(Tick deadline) {
   watcher_ = nullptr;
   if (cancelled_) co_return IoStatus::kCancelled;
+  // Bytes are there, but others have their turn first: a peer that never stops sending must not
+  // have the loop for itself.
+  if (has_bytes_ || fd_ < 0) loop_.poller().Wake(token_);
   read_timeout_.Arm(loop_, deadline);
-  reading_ = true;
-  StartReadWait();
   co_await readable_;
-  reading_ = false;
-  read_timeout_.Disarm();
-  if (cancelled_) co_return IoStatus::kCancelled;
-  if (timed_out_) {
-    timed_out_ = false;
-    co_return IoStatus::kTimeout;
+  co_return AfterWait(read_timeout_);
+}
+
+std::optional<IoResult> TcpStream::ReadNow(std::span<char> into) {
+  while (true) {
+    const ssize_t count = ::recv(fd_, into.data(), into.size(), MSG_DONTWAIT);
+    if (count > 0) {
+      const auto bytes = static_cast<std::size_t>(count);
+      // Less than there was room for: the socket is empty, and whatever comes now is an event.
+      if (bytes < into.size() && !ended_) has_bytes_ = false;
+      return IoResult{IoStatus::kOk, bytes};
+    }
+    if (count == 0) return IoResult{IoStatus::kEof, 0};
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) return IoResult{IoStatus::kError, 0};
+    has_bytes_ = ended_ = false;
+    return std::nullopt;
   }
-  co_return IoStatus::kOk;
 }
 
 Task<IoResult> TcpStream::ReadSome(std::span<char> into, Tick deadline, Expect expect) {
   if (cancelled_) co_return IoResult{IoStatus::kCancelled, 0};
-  if (expect == Expect::kBytesLater) {
-    const IoStatus status = co_await AwaitReadable(deadline);
-    if (status != IoStatus::kOk) co_return IoResult{status, 0};
-  }
+  bool wait = expect == Expect::kBytesLater;
   while (true) {
-    const ssize_t count = ::recv(socket_.native_handle(), into.data(), into.size(), MSG_DONTWAIT);
-    if (count > 0) co_return IoResult{IoStatus::kOk, static_cast<std::size_t>(count)};
-    if (count == 0) co_return IoResult{IoStatus::kEof, 0};
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) co_return IoResult{IoStatus::kError, 0};
-    const IoStatus status = co_await AwaitReadable(deadline);
-    if (status != IoStatus::kOk) co_return IoResult{status, 0};
+    if (wait) {
+      const IoStatus status = co_await AwaitReadable(deadline);
+      if (status != IoStatus::kOk) co_return IoResult{status, 0};
+    }
+    if (const auto result = ReadNow(into)) co_return *result;
+    wait = true;
   }
 }
 
 Task<IoStatus> TcpStream::AwaitWritable(Tick deadline) {
-  struct Awaiter {
-    TcpSocket& socket;
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> waiter) {
-      socket.async_wait(TcpSocket::wait_write, [waiter](SystemError) { waiter.resume(); });
-    }
-    void await_resume() const noexcept {}
-  };
-  write_timeout_.Arm(loop_, deadline);
-  co_await Awaiter{socket_};
-  write_timeout_.Disarm();
   if (cancelled_) co_return IoStatus::kCancelled;
-  if (timed_out_) {
-    timed_out_ = false;
-    co_return IoStatus::kTimeout;
-  }
-  co_return IoStatus::kOk;
+  has_room_ = false;
+  write_timeout_.Arm(loop_, deadline);
+  co_await writable_;
+  co_return AfterWait(write_timeout_);
 }
 
 Task<IoStatus> TcpStream::WriteAll(std::span<iovec> pieces, Tick deadline) {
@@ -127,7 +133,7 @@ Task<IoStatus> TcpStream::WriteAll(std::span<iovec> pieces, Tick deadline) {
     msghdr message{};
     message.msg_iov = pieces.data();
     message.msg_iovlen = pieces.size() < kIovMax ? pieces.size() : kIovMax;
-    const ssize_t count = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t count = ::sendmsg(fd_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count >= 0) {
       Advance(pieces, static_cast<std::size_t>(count));
       continue;
@@ -142,24 +148,31 @@ Task<IoStatus> TcpStream::WriteAll(std::span<iovec> pieces, Tick deadline) {
 
 void TcpStream::Cancel() {
   cancelled_ = true;
-  SystemError ignored;
-  socket_.cancel(ignored);
+  loop_.poller().Wake(token_);
 }
 
 void TcpStream::Close() {
-  SystemError ignored;
-  socket_.close(ignored);
+  if (fd_ < 0) return;
+  ::close(std::exchange(fd_, -1));
+  // Who still waits learns of it from the loop.
+  if (readable_.HasWaiter() || writable_.HasWaiter()) loop_.poller().Wake(token_);
 }
 
-void TcpStream::ShutdownSend() {
-  SystemError ignored;
-  socket_.shutdown(TcpSocket::shutdown_send, ignored);
+void TcpStream::CloseWithReset() {
+  const linger reset{1, 0};
+  ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+  Close();
 }
+
+void TcpStream::ShutdownSend() { ::shutdown(fd_, SHUT_WR); }
 
 bool TcpStream::IdleAndOpen() {
+  if (!has_bytes_) return true;
   char byte = 0;
-  const ssize_t count = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  const ssize_t count = ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (count >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return false;
+  has_bytes_ = ended_ = false;
+  return true;
 }
 
 TlsStream::TlsStream(Loop& loop, TcpSocket socket, asio::ssl::context& context)

@@ -1,6 +1,6 @@
 // One connected byte stream, plain or TLS, as coroutines await it: read some, write all, each with
 // a deadline. Sockets are non-blocking and are tried before they are waited for, so the usual write
-// costs one system call and no trip through the reactor.
+// costs one system call and no trip through the loop, and plain ones wait at net/poller.h.
 //
 // One read and one write may be outstanding at a time; everything on the loop's thread.
 #pragma once
@@ -10,6 +10,7 @@
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,8 +51,9 @@ class Stream {
   virtual bool IdleAndOpen() = 0;
 };
 
-class TcpStream final : public Stream {
+class TcpStream final : public Stream, private Poller::Waiter {
  public:
+  // Takes the connected socket over.
   TcpStream(Loop& loop, TcpSocket socket);
   ~TcpStream() override;
 
@@ -63,12 +65,15 @@ class TcpStream final : public Stream {
 
   // Waits for bytes without holding a buffer for them.
   Task<IoStatus> AwaitReadable(Tick deadline);
+  // Reads what is there without waiting; nothing when there is nothing yet.
+  std::optional<IoResult> ReadNow(std::span<char> into);
   // Ends our side with a FIN; what the peer still sends can be read.
   void ShutdownSend();
-  TcpSocket& socket() { return socket_; }
+  // Ends both sides with a RST, which nobody can take for the end of a message.
+  void CloseWithReset();
 
-  // Watches for the peer while nothing is being read: `watcher` is told once when there is
-  // something to read, the peer's end included. Until it is told, ReadSome takes the watch over.
+  // Watches for the peer while nothing is being read: `watcher` is told once, from the loop, when
+  // there is something to read, the peer's end included. A read takes the watch over.
   class Watcher {
    public:
     virtual void OnReadable() = 0;
@@ -77,33 +82,36 @@ class TcpStream final : public Stream {
     ~Watcher() = default;
   };
   void Watch(Watcher* watcher);
-  // Nobody is told any more. The wait in the reactor stays and serves the next ReadSome.
   void Unwatch() { watcher_ = nullptr; }
 
  private:
+  enum class Side : std::uint8_t { kRead, kWrite };
   struct Timeout final : Deadline {
-    explicit Timeout(TcpStream& stream) : stream(stream) {}
+    Timeout(TcpStream& stream, Side side) : stream(stream), side(side) {}
     void OnDeadline() override;
     TcpStream& stream;
+    Side side;
+    bool passed = false;
   };
-  // The state of a wait in the reactor; shared with its handler, which may outlive the stream.
-  struct ReadWait {
-    TcpStream* stream = nullptr;
-    bool pending = false;
-  };
-  void StartReadWait();
-  void OnReadReady(SystemError error);
+  void Note(std::uint32_t events) override;
+  void ResumeWriter() override;
+  void ResumeReader() override;
   Task<IoStatus> AwaitWritable(Tick deadline);
+  IoStatus AfterWait(Timeout& timeout);
 
   Loop& loop_;
-  TcpSocket socket_;
-  std::shared_ptr<ReadWait> read_wait_;
+  int fd_;
+  Poller::Token token_;
   Signal readable_;
+  Signal writable_;
   Watcher* watcher_ = nullptr;
-  Timeout read_timeout_{*this};
-  Timeout write_timeout_{*this};
-  bool reading_ = false;
-  bool timed_out_ = false;
+  Timeout read_timeout_{*this, Side::kRead};
+  Timeout write_timeout_{*this, Side::kWrite};
+  // What the kernel last said, since it says it once: set by its event, cleared by a read that
+  // found less than it had room for, or by a write that did not fit.
+  bool has_bytes_ = false;
+  bool has_room_ = true;
+  bool ended_ = false;  // the peer's end or an error stands behind the bytes, so they never run out
   bool cancelled_ = false;
 };
 

@@ -17,7 +17,6 @@ using gateway::UpstreamReply;
 using gateway::UpstreamRequest;
 
 constexpr Duration kAddressLifetime = Seconds(30);
-constexpr Duration kPeekAfter = Seconds(1);
 constexpr std::size_t kIdlePerOriginMax = 512;
 constexpr std::size_t kBodyPiecesMax = 60;
 
@@ -371,9 +370,8 @@ std::unique_ptr<UpstreamConnection> UpstreamPool::TakeIdle(Origin& origin) {
     auto connection = std::move(origin.idle.back());
     origin.idle.pop_back();
     --idle_;
-    // Just used: taken on trust, the race is repaired by the retry. Older: a look saves a retry.
-    const bool fresh = loop_.Now() - connection->last_used < kPeekAfter;
-    if (fresh || connection->stream->IdleAndOpen()) {
+    // What has not been heard of yet is repaired by the retry.
+    if (connection->stream->IdleAndOpen()) {
       connection->reused = true;
       return connection;
     }
