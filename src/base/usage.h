@@ -29,7 +29,7 @@ constexpr std::string_view Name(UsageSource source) {
 }
 
 // Tokens of one call. Totals in OpenAI's sense: cached and cache-write tokens are inside
-// input_tokens, reasoning tokens inside output_tokens (wire.md section 11). All >= 0.
+// input_tokens, reasoning tokens inside output_tokens. All >= 0.
 struct Usage {
   std::int64_t input_tokens = 0;
   std::int64_t cached_input_tokens = 0;

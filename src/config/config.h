@@ -16,7 +16,7 @@
 
 namespace weir::config {
 
-// How the deployment calls itself: one per deployment (systems.md section 0, ruling 1).
+// How the deployment calls itself: one per deployment.
 struct Brand {
   std::string name = "Weir";
   std::string key_prefix = "wr_";
@@ -29,7 +29,7 @@ struct Listen {
   std::uint16_t port = 0;  // 0: any free port
 };
 
-// Bounds on what one caller may send and how long it may take (hardening.md section 13).
+// Bounds on what one caller may send and how long it may take.
 struct CallerLimits {
   std::int64_t body_bytes_max = 32 << 20;
   std::int64_t connections_max = 20'000;

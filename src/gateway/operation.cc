@@ -156,7 +156,7 @@ std::expected<Operation, Refusal> FindOperation(const RequestHead& head, std::st
     if (route.method == method) {
       if (route.operation.kind != OperationKind::kSocket) return route.operation;
       // Codex asks for a WebSocket first. 426 makes it fall back to POST at once; any other status
-      // costs it seconds (wire.md section 0, point 2).
+      // costs it seconds.
       if (!head.Find("upgrade").empty()) return std::unexpected(Refusal::kUpgradeRefused);
     }
     if (route.operation.kind == OperationKind::kSocket) continue;

@@ -99,8 +99,7 @@ bool InputIsElsewhere(const dialect::RequestShape& shape, std::string_view body)
 
 // The upper bound of what the request can use.
 //   input   A byte-level token covers at least one byte of UTF-8, and the JSON around a message is
-//           longer than the tokens a provider adds for it, so bytes bound tokens (money.md section
-//           3).
+//           longer than the tokens a provider adds for it, so bytes bound tokens.
 //   output  What the caller allows, or the model's maximum, for each choice.
 Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
                 const Operation& operation, const dialect::RequestShape& shape,

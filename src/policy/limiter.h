@@ -1,7 +1,7 @@
 // Limits of one key: requests and tokens per minute, requests at once. Pure functions over small
 // states; nothing is charged until the caller assigns the state it was given back.
 //
-// Rates are GCRA in exact integers (money.md 8.3). Instead of dividing time by the limit N, time is
+// Rates are GCRA in exact integers. Instead of dividing time by the limit N, time is
 // multiplied by it: with period P, burst B = N and a cost q, at the time t = now x N
 //
 //   T' = max(T, t) + q x P      allowed iff T' - t <= B x P      then T = T'

@@ -1,7 +1,7 @@
 // What usage costs at a price, and what must be held so that it can never cost more.
 //
-// All sums are exact in pico-USD and rounded once, up (money.md 4.3). The law everything rests on:
-// usage within the bounds costs at most the hold (4.5), because the input bound is held at the
+// All sums are exact in pico-USD and rounded once, up. The law everything rests on:
+// usage within the bounds costs at most the hold, because the input bound is held at the
 // dearest of the three input rates.
 #pragma once
 
