@@ -99,25 +99,65 @@ void BM_SplitterAlone(benchmark::State& state) {
 }
 BENCHMARK(BM_SplitterAlone)->Arg(1)->Arg(2);
 
+// A reply of about 1 KiB in each family, the text about half of it.
+std::string Reply(Dialect dialect) {
+  std::string text;
+  while (text.size() < 500) text += "The quick brown fox jumps over the dog, and nobody minds.\\n";
+  switch (dialect) {
+    case Dialect::kOpenAiResponses:
+      return R"({"id":"resp_1","object":"response","created_at":1790000000,"status":"completed",)"
+             R"("error":null,"incomplete_details":null,"instructions":null,"model":"gpt-5.5",)"
+             R"("output":[{"id":"msg_1","type":"message","status":"completed","role":"assistant",)"
+             R"("content":[{"type":"output_text","annotations":[],"logprobs":[],"text":")" +
+             text +
+             R"("}]}],"parallel_tool_calls":true,"metadata":{},"tool_choice":"auto","tools":[],)"
+             R"("temperature":1,"top_p":1,"usage":{"input_tokens":300,"input_tokens_details":)"
+             R"({"cached_tokens":256},"output_tokens":25,"output_tokens_details":)"
+             R"({"reasoning_tokens":8},"total_tokens":325}})";
+    case Dialect::kOpenAiChat:
+      return R"({"id":"chatcmpl-1","object":"chat.completion","created":1790000000,)"
+             R"("model":"gpt-5.5","choices":[{"index":0,"message":{"role":"assistant","content":")" +
+             text +
+             R"(","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],)"
+             R"("usage":{"prompt_tokens":300,"completion_tokens":25,"total_tokens":325,)"
+             R"("prompt_tokens_details":{"cached_tokens":256,"audio_tokens":0},)"
+             R"("completion_tokens_details":{"reasoning_tokens":8,"audio_tokens":0}},)"
+             R"("service_tier":"default"})";
+    case Dialect::kAnthropicMessages:
+      return R"({"model":"claude","id":"msg_1","type":"message","role":"assistant","content":)"
+             R"([{"type":"text","text":")" +
+             text +
+             R"("}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":44,)"
+             R"("cache_creation_input_tokens":0,"cache_read_input_tokens":256,"cache_creation":)"
+             R"({"ephemeral_5m_input_tokens":0},"output_tokens":25,"service_tier":"standard"}})";
+    case Dialect::kGeminiGenerate:
+      break;
+  }
+  // Gemini's are indented.
+  return "{\n  \"candidates\": [\n    {\n      \"content\": {\n        \"parts\": [\n          {\n"
+         "            \"text\": \"" +
+         text +
+         "\"\n          }\n        ],\n        \"role\": \"model\"\n      },\n"
+         "      \"finishReason\": \"STOP\",\n      \"index\": 0\n    }\n  ],\n"
+         "  \"usageMetadata\": {\n    \"promptTokenCount\": 300,\n    \"candidatesTokenCount\": "
+         "17,\n"
+         "    \"totalTokenCount\": 325,\n    \"thoughtsTokenCount\": 8\n  },\n"
+         "  \"modelVersion\": \"gemini\",\n  \"responseId\": \"783cd8da968410726c5731\"\n}\n";
+}
+
+// Argument: the dialect. Per byte of the reply, which arrives whole.
 void BM_JsonReply(benchmark::State& state) {
-  std::string body =
-      R"({"id":"chatcmpl-1","object":"chat.completion","created":1790000000,"model":"gpt-5.5",)"
-      R"("choices":[{"index":0,"message":{"role":"assistant","content":")";
-  body += std::string(600, 'x');
-  body +=
-      R"(","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":)"
-      R"({"prompt_tokens":300,"completion_tokens":25,"total_tokens":325,"prompt_tokens_details":)"
-      R"({"cached_tokens":256,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":8,)"
-      R"("audio_tokens":0}},"service_tier":"default"})";
+  const auto dialect = static_cast<Dialect>(state.range(0));
+  const std::string body = Reply(dialect);
   for (auto _ : state) {
-    JsonMeter meter(Dialect::kOpenAiChat);
+    JsonMeter meter(dialect);
     meter.Append(body);
     auto usage = meter.usage();
     benchmark::DoNotOptimize(usage);
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * body.size()));
 }
-BENCHMARK(BM_JsonReply);
+BENCHMARK(BM_JsonReply)->Arg(1)->Arg(2)->Arg(3)->Arg(4);
 
 }  // namespace
 

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "dialect/json_edit.h"
+#include "dialect/json_path.h"
 #include "dialect/request_shape.h"
 #include "dialect/sse.h"
 #include "dialect/usage_reader.h"
@@ -124,15 +125,22 @@ inline void JsonEditEntry(std::string_view input) {
         "nothing else changed");
 }
 
-// Cuts a text into pieces whose lengths come from `seed`; piece 0 means all at once.
+// Seeds with a meaning: the text as a whole, and each byte alone. The readers have quick ways
+// through what lies before them whole, and none through single bytes: these two must agree.
+inline constexpr std::uint8_t kWhole = 0;
+inline constexpr std::uint8_t kEachByte = 2;
+
+// Cuts a text into pieces, of up to 23 bytes with lengths from `seed` unless it has a meaning.
 class Cutter {
  public:
-  Cutter(std::string_view text, std::uint8_t seed) : text_(text), state_(seed), whole_(seed == 0) {}
+  Cutter(std::string_view text, std::uint8_t seed) : text_(text), seed_(seed), state_(seed) {}
   bool Next(std::string_view& piece) {
     if (text_.empty()) return false;
     state_ = state_ * 1103515245U + 12345U;
-    const std::size_t length =
-        whole_ ? text_.size() : std::min<std::size_t>(text_.size(), 1 + ((state_ >> 16) % 23));
+    std::size_t length = 1 + ((state_ >> 16) % 23);
+    if (seed_ == kWhole) length = text_.size();
+    if (seed_ == kEachByte) length = 1;
+    length = std::min(length, text_.size());
     piece = text_.substr(0, length);
     text_.remove_prefix(length);
     return true;
@@ -140,8 +148,8 @@ class Cutter {
 
  private:
   std::string_view text_;
+  std::uint8_t seed_;
   std::uint32_t state_;
-  bool whole_;
 };
 
 struct SeenEvent {
@@ -298,15 +306,55 @@ inline MeterResult MeterJson(Dialect dialect, std::string_view bytes, std::uint8
   return result;
 }
 
+struct PathResult {
+  JsonFindings findings;
+  std::string texts;
+  bool complete = false;
+  bool broken = false;
+  friend bool operator==(const PathResult&, const PathResult&) = default;
+};
+
+inline PathResult ReadPaths(const JsonPathTable& table, std::string_view bytes, std::uint8_t seed) {
+  JsonPathReader reader(table);
+  Cutter cutter(bytes, seed);
+  std::string_view piece;
+  while (cutter.Next(piece)) reader.Append(piece);
+  PathResult result{reader.findings(), {}, reader.complete(), reader.broken()};
+  for (std::size_t i = kJsonCounts; i < kJsonTexts; ++i) {
+    result.texts += reader.Text(static_cast<JsonField>(i));
+    result.texts += '\n';
+  }
+  return result;
+}
+
+// A document as a whole gives every table the same findings as its bytes one by one, whatever it
+// is.
+inline void JsonPathEntry(std::string_view bytes) {
+  const auto check = [&](const JsonPathTable& table) {
+    const PathResult whole = ReadPaths(table, bytes, kWhole);
+    CHECK(whole == ReadPaths(table, bytes, kEachByte), "cuts do not change findings");
+    CHECK(whole.findings.text_bytes >= 0 &&
+              whole.findings.text_bytes <= static_cast<std::int64_t>(bytes.size()),
+          "no more text than bytes");
+  };
+  for (std::uint8_t i = 0; i < 4; ++i) {
+    check(EventPaths(DialectOf(i)));
+    check(ReplyPaths(DialectOf(i)));
+  }
+  check(ErrorPaths());
+}
+
 // Byte 0 chooses the dialect, byte 1 seeds the cuts. A document that a complete reader takes is
 // complete for the meter too.
 inline void JsonMeterEntry(std::string_view input) {
   if (input.size() < 2) return;
   const Dialect dialect = DialectOf(static_cast<std::uint8_t>(input[0]));
   const std::string_view bytes = input.substr(2);
-  const MeterResult whole = MeterJson(dialect, bytes, 0);
+  const MeterResult whole = MeterJson(dialect, bytes, kWhole);
   CHECK(whole == MeterJson(dialect, bytes, static_cast<std::uint8_t>(input[1] | 1)),
         "cuts do not change what is metered");
+  CHECK(whole == MeterJson(dialect, bytes, kEachByte), "nor do single bytes");
+  JsonPathEntry(bytes);
   bool object = false;
   if (OracleVerdict(bytes, object) == simdjson::SUCCESS && object) {
     CHECK(whole.complete, "a whole document is complete");

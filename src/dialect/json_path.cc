@@ -1,6 +1,7 @@
 #include "dialect/json_path.h"
 
 #include <algorithm>
+#include <bit>
 #include <span>
 
 #include "dialect/json_scan.h"
@@ -17,36 +18,61 @@ struct PathLine {
   JsonField field;
 };
 
-// The first eight bytes of a name as a number, zeros behind a shorter one: one comparison decides
-// nearly every lookup.
+// The first eight bytes of a name as a number, zeros behind a shorter one: with the length it tells
+// nearly all names apart.
 constexpr std::uint64_t Head(std::string_view name) {
   std::uint64_t head = 0;
-  const std::size_t length = std::min<std::size_t>(name.size(), 8);
-  for (std::size_t i = length; i-- > 0;) {
+  for (std::size_t i = std::min<std::size_t>(name.size(), 8); i-- > 0;) {
     head = (head << 8) | static_cast<unsigned char>(name[i]);
   }
   return head;
 }
 
-std::uint64_t HeadAtRunTime(std::string_view name) {
-  return name.size() >= 8 ? LoadWord(name.data()) : Head(name);
+// What is left of a word of which this many bytes, at most 8, are wanted.
+constexpr std::array<std::uint64_t, 9> kHeadMasks = [] {
+  std::array<std::uint64_t, 9> masks{};
+  for (std::size_t i = 1; i < masks.size(); ++i) masks[i] = masks[i - 1] << 8 | 0xFF;
+  return masks;
+}();
+
+// Head, of a name in a text of which `readable` bytes from the name on may be read.
+std::uint64_t HeadInText(std::string_view name, std::size_t readable) {
+  if (readable < 8) return Head(name);
+  return LoadWord(name.data()) & kHeadMasks[std::min<std::size_t>(name.size(), 8)];
+}
+
+// Whether two names of the same head and length are the same.
+constexpr bool SameBehindHead(std::string_view a, std::string_view b) {
+  if consteval {
+    return a == b;
+  }
+  for (std::size_t at = 8; at < a.size(); at += 8) {
+    const std::size_t word = std::min(at, a.size() - 8);
+    if (LoadWord(a.data() + word) != LoadWord(b.data() + word)) return false;
+  }
+  return true;
 }
 
 struct PathNode {
   std::uint64_t head = 0;
   std::string_view name;
   JsonField field = JsonField::kNone;
-  std::uint8_t first_child = kNoNode;
-  std::uint8_t next_sibling = kNoNode;
+  std::uint8_t parent = kNoNode;
+  bool has_children = false;
 };
 
 }  // namespace
 
+// The tree of the paths as a hash table from (parent, name) to node, because most names lead
+// nowhere and an empty slot says so at once. The names are ours, so nobody chooses how they
+// collide.
 struct JsonPathTable {
   std::array<PathNode, 96> nodes{};
+  std::array<std::uint8_t, 512> slots{};
   std::uint8_t count = 1;  // nodes[0] is the document
 
   consteval explicit JsonPathTable(std::span<const PathLine> lines) {
+    slots.fill(kNoNode);
     for (const auto& line : lines) {
       std::uint8_t node = 0;
       std::string_view rest = line.path;
@@ -59,24 +85,40 @@ struct JsonPathTable {
     }
   }
 
-  // `head` is that of `name`.
+  // The node of a child, or kNoNode. `head` is that of `name`.
   constexpr std::uint8_t Find(std::uint8_t parent, std::string_view name,
                               std::uint64_t head) const {
-    std::uint8_t child = nodes[parent].first_child;
-    for (; child != kNoNode; child = nodes[child].next_sibling) {
-      const PathNode& node = nodes[child];
-      if (node.head != head || node.name.size() != name.size()) continue;
-      if (name.size() <= 8 || node.name == name) break;
-    }
-    return child;
+    return Look(parent, name, head).node;
   }
 
  private:
+  struct Place {
+    std::size_t slot;
+    std::uint8_t node;  // kNoNode: the slot is free, and where this child would go
+  };
+
+  constexpr Place Look(std::uint8_t parent, std::string_view name, std::uint64_t head) const {
+    constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15ULL;  // 2^64 / the golden ratio
+    static_assert(std::tuple_size_v<decltype(slots)> == 1U << (64 - 55));
+    std::size_t slot = ((head + parent + name.size()) * kOdd) >> 55;
+    while (true) {  // most slots are free
+      const std::uint8_t found = slots[slot];
+      if (found == kNoNode) return {slot, found};
+      const PathNode& node = nodes[found];
+      if (node.head == head && node.parent == parent && node.name.size() == name.size() &&
+          SameBehindHead(node.name, name)) {
+        return {slot, found};
+      }
+      slot = (slot + 1) % slots.size();
+    }
+  }
+
   consteval std::uint8_t Child(std::uint8_t parent, std::string_view name) {
-    const std::uint8_t found = Find(parent, name, Head(name));
-    if (found != kNoNode) return found;
-    nodes[count] = {Head(name), name, JsonField::kNone, kNoNode, nodes[parent].first_child};
-    nodes[parent].first_child = count;
+    const Place place = Look(parent, name, Head(name));
+    if (place.node != kNoNode) return place.node;
+    nodes[count] = {Head(name), name, JsonField::kNone, parent, false};
+    nodes[parent].has_children = true;
+    slots[place.slot] = count;
     return count++;
   }
 };
@@ -253,6 +295,40 @@ constexpr JsonPathTable kAnthropicReply{kAnthropicReplyLines};
 constexpr JsonPathTable kGemini{kGeminiLines};
 constexpr JsonPathTable kErrors{kErrorLines};
 
+constexpr std::array<bool, 256> kBeginsScalar = [] {
+  std::array<bool, 256> begins{};
+  begins.fill(true);
+  for (const unsigned char c : std::string_view(" \n\r\t,:\"{}[]")) begins[c] = false;
+  return begins;
+}();
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+std::string_view Between(const char* from, const char* to) {
+  return {from, static_cast<std::size_t>(to - from)};
+}
+
+std::string_view Cut(std::string_view text) { return text.substr(0, kJsonTextBytesMax); }
+
+// The byte that a backslash and `c` stand for. '"', '\\' and '/' stand for themselves, and so does
+// what is no escape at all.
+char ShortEscape(char c) {
+  switch (c) {
+    case 'b':
+      return '\b';
+    case 'f':
+      return '\f';
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    default:
+      return c;
+  }
+}
+
 bool IsCount(JsonField field) { return field < kCountFields; }
 bool IsShortText(JsonField field) { return field >= kCountFields && field < kEndOfFields; }
 
@@ -290,19 +366,21 @@ const JsonPathTable& ErrorPaths() { return kErrors; }
 
 JsonCount ReadCount(std::string_view number) {
   JsonCount count{.value = 0, .present = true, .odd = false};
-  if (!number.empty() && number.front() == '-') return {0, true, true};
   std::size_t at = 0;
   std::int64_t value = 0;
-  bool any_digit = false;
-  for (; at < number.size() && number[at] >= '0' && number[at] <= '9'; ++at) {
-    any_digit = true;
+  // Nearly always: digits alone, and too few of them to be too large.
+  for (; at < std::min<std::size_t>(number.size(), 15) && IsDigit(number[at]); ++at) {
+    value = value * 10 + (number[at] - '0');
+  }
+  if (at != 0 && at == number.size()) return {value, true, false};
+  for (; at < number.size() && IsDigit(number[at]); ++at) {
     // Saturates one above the maximum, so that the overflow stays visible.
     value = std::min(value * 10 + (number[at] - '0'), kCountMax + 1);
   }
-  if (!any_digit) return {0, true, true};
+  if (at == 0) return {0, true, true};
   if (at < number.size() && number[at] == '.') {
     ++at;
-    for (; at < number.size() && number[at] >= '0' && number[at] <= '9'; ++at) {
+    for (; at < number.size() && IsDigit(number[at]); ++at) {
       count.odd |= number[at] != '0';
     }
   }
@@ -312,7 +390,7 @@ JsonCount ReadCount(std::string_view number) {
     const bool negative = at < number.size() && number[at] == '-';
     if (at < number.size() && (number[at] == '-' || number[at] == '+')) ++at;
     int exponent = 0;
-    for (; at < number.size() && number[at] >= '0' && number[at] <= '9'; ++at) {
+    for (; at < number.size() && IsDigit(number[at]); ++at) {
       exponent = std::min(exponent * 10 + (number[at] - '0'), 100);
     }
     for (; exponent > 0 && value != 0; --exponent) {
@@ -341,106 +419,173 @@ void JsonPathReader::Reset() {
   high_surrogate_ = 0;
 }
 
+// What the last piece broke off in is read to its end first. Between and inside values nothing else
+// is left over: every step below either ends what it reads or has come to the end of the piece.
 void JsonPathReader::Append(std::string_view bytes) {
   piece_ = bytes.data();
   const char* const end = bytes.data() + bytes.size();
   const char* at = bytes.data();
-  while (at != end) {
-    switch (state_) {
-      case State::kString:
-        at = ReadString(at, end);
-        break;
-      case State::kScalar:
-        at = ReadScalar(at, end);
-        break;
-      case State::kSkip:
-        at = SkipContainer(at, end);
-        break;
-      case State::kBroken:
-        at = end;
-        break;
-      default:
-        if (IsJsonSpace(*at)) {
-          ++at;
-        } else {
-          at = ReadToken(at, end);
-        }
-    }
+  switch (state_) {
+    case State::kString:
+      at = ReadString(at, end);
+      break;
+    case State::kScalar:
+      at = ReadScalar(at, end);
+      break;
+    case State::kSkip:
+      at = SkipContainer(at, end);
+      break;
+    case State::kBroken:
+      at = end;
+      break;
+    default:
+      break;
   }
+  ReadTokens(at, end);
   base_ += bytes.size();
 }
 
-// Reads the one byte at `at`, which begins or separates values; for a name perhaps all of it.
-const char* JsonPathReader::ReadToken(const char* at, const char* end) {
-  const char c = *at;
-  switch (state_) {
-    case State::kValue:
-      switch (c) {
-        case '"':
-          BeginString(UseOfString());
-          return at + 1;
-        case '{':
-        case '[':
-          OpenContainer(at);
-          return at + 1;
-        case ']':
-          CloseContainer(at);
-          return at + 1;
-        case ',':
-        case ':':
-        case '}':
-          break;
-        default:
-          kept_.clear();
-          string_bytes_ = 0;
-          high_surrogate_ = 0;
-          use_ = UseOfScalar();
-          state_ = State::kScalar;
-          return at;
-      }
-      break;
-    case State::kName:
-      if (c == '}') {
-        CloseContainer(at);
-        return at + 1;
-      }
-      if (c == '"') {
-        name_at_ = Position(at++);
-        // Nearly always the whole name is here and without escapes: no copy.
-        const char* const quote = FindQuoteOrBackslash(at, end);
-        if (quote != end && *quote == '"') {
-          EndName({at, static_cast<std::size_t>(quote - at)});
-          if (quote + 1 == end || quote[1] != ':') return quote + 1;
-          state_ = State::kValue;
-          return quote + 2;
-        }
-        BeginString(StringUse::kName);
-        return at;
-      }
-      break;
-    case State::kAfterName:
-      if (c == ':') {
-        state_ = State::kValue;
-        return at + 1;
-      }
-      break;
-    case State::kAfterValue:
-      if (c == ',') {
-        const Frame& frame = frames_[depth_ - 1];
-        state_ = frame.object ? State::kName : State::kValue;
-        node_ = frame.node;
-        return at + 1;
-      }
-      if (c == '}' || c == ']') {
-        CloseContainer(at);
-        return at + 1;
-      }
-      break;
-    default:
-      break;  // kDone: something behind the document
-  }
+const char* JsonPathReader::Broken(const char* end) {
   state_ = State::kBroken;
   return end;
+}
+
+// Reads on from between two tokens to the end of the piece. One turn is one member or element.
+const char* JsonPathReader::ReadTokens(const char* at, const char* end) {
+  // Whether the next token is here without space before it; else the next turn goes on.
+  const auto at_token = [&] { return at != end && static_cast<unsigned char>(*at) > ' '; };
+  while (at_token() || (at = SkipSpace(at, end)) != end) {
+    switch (state_) {
+      case State::kName:
+        if (*at != '"') {
+          at = *at == '}' ? CloseContainer(at, end) : Broken(end);
+          break;
+        }
+        at = ReadMembers(at, end);
+        break;
+      case State::kAfterName:
+        if (*at != ':') return Broken(end);
+        state_ = State::kValue;
+        ++at;
+        if (!at_token()) break;
+        [[fallthrough]];
+      case State::kValue:
+        if (*at == '"') {
+          at = ReadStringValue(at + 1, end);
+        } else if (kBeginsScalar[static_cast<unsigned char>(*at)]) {
+          at = ReadScalarValue(at, end);
+        } else if (*at == '{' || *at == '[') {
+          at = OpenContainer(at, end);
+        } else {
+          at = *at == ']' ? CloseContainer(at, end) : Broken(end);
+        }
+        if (state_ != State::kAfterValue || !at_token()) break;
+        [[fallthrough]];
+      case State::kAfterValue:
+        if (*at == ',') {
+          const Frame& frame = frames_[depth_ - 1];
+          state_ = frame.object ? State::kName : State::kValue;
+          node_ = frame.node;
+          ++at;
+        } else {
+          at = *at == '}' || *at == ']' ? CloseContainer(at, end) : Broken(end);
+        }
+        break;
+      default:
+        return Broken(end);  // kDone: something behind the document
+    }
+  }
+  return at;
+}
+
+// Reads members from the quote before a name on, for as long as they come as most writers write
+// them: whole, without escapes in names. Nearly all of a reply is read here, so the end of the
+// piece is asked for once a member: kReach is as far as a name and its value's first block are
+// looked at.
+const char* JsonPathReader::ReadMembers(const char* at, const char* end) {
+  constexpr std::ptrdiff_t kReach = 3 * kBlock;
+  const auto leave = [this](State state, const char* from) {
+    state_ = state;
+    return from;
+  };
+  std::uint8_t parent = frames_[depth_ - 1].node;
+  while (end - at >= kReach) {
+    if (*at != '"') {
+      at = SkipSpace(at, end);
+      if (end - at < kReach || *at != '"') break;
+    }
+    const char* stop = FindNear(at + 1, end, kQuoteOrBackslash);
+    if (end - stop < 2 * kBlock || *stop == '\\') break;
+    const std::string_view name = Between(at + 1, stop);
+    node_ = table_->Find(parent, name, HeadInText(name, kBlock));
+    if (node_ != kNoNode) TakeName(Position(at));
+    at = stop + 1;
+    if (*at != ':') return leave(State::kAfterName, at);
+    if (*++at == ' ') ++at;
+    if (*at == '"') {
+      stop = FindNear(++at, end, kQuoteOrBackslash);
+      if (end - stop < 2 || *stop == '\\') return BeginString(UseOfString(), at, stop, end);
+      if (node_ != kNoNode) TakeString(Between(at, stop), static_cast<std::size_t>(stop - at));
+      at = stop + 1;
+    } else if (kBeginsScalar[static_cast<unsigned char>(*at)]) {
+      stop = FindNear(at, end, kScalarEnd);
+      if (stop == end) return leave(State::kValue, at);
+      if (node_ != kNoNode) TakeScalar(Between(at, stop), static_cast<std::size_t>(stop - at));
+      at = stop;
+    } else if (*at == '{' || *at == '[') {
+      at = OpenContainer(at, end);
+      if (state_ == State::kName) {
+        parent = node_;
+        continue;
+      }
+      if (state_ != State::kAfterValue || at == end) return at;
+    } else {
+      return leave(State::kValue, at);
+    }
+    if (node_ != kNoNode) TakeUsageEnd(at);
+    if (*at != ',') return leave(State::kAfterValue, at);
+    ++at;
+  }
+  return at != end && *at == '"' ? ReadName(at, end) : leave(State::kName, at);
+}
+
+// `at` is the quote before a name.
+const char* JsonPathReader::ReadName(const char* at, const char* end) {
+  name_at_ = Position(at++);
+  const char* const stop = FindQuoteOrBackslash(at, end);
+  if (stop == end || *stop == '\\') return BeginString(StringUse::kName, at, stop, end);
+  const auto readable = static_cast<std::size_t>(end - at);
+  EndName(Between(at, stop), HeadInText(Between(at, stop), readable));
+  return stop + 1;
+}
+
+// A string that is not read in one step: its begin [at, stop) is plain.
+const char* JsonPathReader::BeginString(StringUse use, const char* at, const char* stop,
+                                        const char* end) {
+  Begin(State::kString, use);
+  EmitRun(at, stop);
+  return ReadString(stop, end);
+}
+
+// `at` is behind the quote before a value.
+const char* JsonPathReader::ReadStringValue(const char* at, const char* end) {
+  const char* const stop = FindQuoteOrBackslash(at, end);
+  if (stop == end || *stop == '\\') return BeginString(UseOfString(), at, stop, end);
+  if (node_ != kNoNode) TakeString(Between(at, stop), static_cast<std::size_t>(stop - at));
+  EndValue(stop + 1);
+  return stop + 1;
+}
+
+const char* JsonPathReader::ReadScalarValue(const char* at, const char* end) {
+  const char* const stop = FindScalarEnd(at, end);
+  if (stop == end) {
+    Begin(State::kScalar, UseOfScalar());
+    EmitRun(at, stop);
+    return stop;
+  }
+  if (node_ != kNoNode) TakeScalar(Between(at, stop), static_cast<std::size_t>(stop - at));
+  EndValue(stop);
+  return stop;
 }
 
 JsonPathReader::StringUse JsonPathReader::UseOfString() const {
@@ -457,9 +602,10 @@ JsonPathReader::StringUse JsonPathReader::UseOfScalar() const {
   return read ? StringUse::kKeep : StringUse::kIgnore;
 }
 
-void JsonPathReader::BeginString(StringUse use) {
+// A string or scalar that is not read in one step.
+void JsonPathReader::Begin(State state, StringUse use) {
   use_ = use;
-  state_ = State::kString;
+  state_ = state;
   escape_ = 0;
   high_surrogate_ = 0;
   string_bytes_ = 0;
@@ -470,72 +616,75 @@ void JsonPathReader::BeginString(StringUse use) {
 const char* JsonPathReader::ReadString(const char* at, const char* end) {
   while (at != end) {
     if (escape_ == 0) {
-      const char* const stop = FindQuoteOrBackslash(at, end);
-      EmitRun(at, stop);
-      at = stop;
-      if (at == end) return at;
-      if (*at++ == '\\') {
-        escape_ = 1;
-        continue;
-      }
-      FlushSurrogate();
-      if (use_ == StringUse::kName) {
-        EndName(kept_);
+      if (Keeps() || high_surrogate_ != 0) {
+        const char* const stop = FindQuoteOrBackslash(at, end);
+        EmitRun(at, stop);
+        at = stop;
       } else {
-        EndString(at);
+        at = CountText(at, end);
       }
-      return at;
-    }
-    const char c = *at++;
-    if (escape_ == 1) {
-      escape_ = 0;
-      switch (c) {
-        case 'u':
-          escape_ = 5;
-          hex_ = 0;
-          break;
-        case 'b':
-          Emit('\b');
-          break;
-        case 'f':
-          Emit('\f');
-          break;
-        case 'n':
-          Emit('\n');
-          break;
-        case 'r':
-          Emit('\r');
-          break;
-        case 't':
-          Emit('\t');
-          break;
-        default:
-          EmitRun(at - 1, at);
-          break;  // '"', '\\', '/'; anything else stays as it is
+      if (at == end) return at;
+      if (*at++ == '"') {
+        FlushSurrogate();
+        if (use_ == StringUse::kName) {
+          EndName(kept_, Head(kept_));
+        } else {
+          if (node_ != kNoNode) TakeString(kept_, string_bytes_);
+          EndValue(at);
+        }
+        return at;
       }
-      continue;
-    }
-    const int digit = HexDigit(c);
-    if (digit < 0) {
-      state_ = State::kBroken;
-      return end;
-    }
-    hex_ = hex_ * 16 + static_cast<std::uint32_t>(digit);
-    if (--escape_ == 1) {
-      escape_ = 0;
-      Emit(hex_);
+      escape_ = 1;
+    } else if (escape_ == 1) {
+      const char c = *at++;
+      if (c == 'u') {
+        escape_ = 5;
+        hex_ = 0;
+      } else {
+        escape_ = 0;
+        EmitByte(ShortEscape(c));
+      }
+    } else {
+      at = ReadHexDigits(at, end);
     }
   }
   return at;
 }
 
-const char* JsonPathReader::ReadScalar(const char* at, const char* end) {
-  const char* stop = at;
-  while (stop != end && !IsJsonSpace(*stop) && *stop != ',' && *stop != ']' && *stop != '}') {
-    ++stop;
+// Text of which only the length is wanted, as far as it is plain or in short escapes, which are
+// nearly all there are.
+const char* JsonPathReader::CountText(const char* at, const char* end) {
+  while (true) {
+    const char* const stop = FindQuoteOrBackslash(at, end);
+    string_bytes_ += static_cast<std::size_t>(stop - at);
+    if (end - stop < 2 || *stop == '"' || stop[1] == 'u') return stop;
+    ++string_bytes_;
+    at = stop + 2;
   }
+}
+
+const char* JsonPathReader::ReadHexDigits(const char* at, const char* end) {
+  while (at != end) {
+    const int digit = HexDigit(*at++);
+    if (digit < 0) return Broken(end);
+    hex_ = hex_ * 16 + static_cast<std::uint32_t>(digit);
+    if (--escape_ == 1) {
+      escape_ = 0;
+      Emit(hex_);
+      break;
+    }
+  }
+  return at;
+}
+
+// Reads on in a scalar, at most to its end.
+const char* JsonPathReader::ReadScalar(const char* at, const char* end) {
+  const char* const stop = FindScalarEnd(at, end);
   EmitRun(at, stop);
-  if (stop != end) EndScalar(stop);
+  if (stop != end) {
+    if (node_ != kNoNode) TakeScalar(kept_, string_bytes_);
+    EndValue(stop);
+  }
   return stop;
 }
 
@@ -575,109 +724,109 @@ const char* JsonPathReader::SkipContainer(const char* at, const char* end) {
   return at;
 }
 
-void JsonPathReader::EndName(std::string_view name) {
-  const std::uint8_t parent = frames_[depth_ - 1].node;
-  node_ = table_->Find(parent, name, HeadAtRunTime(name));
-  // Kept apart, because the names inside the usage come before its end.
-  if (depth_ == 1 && node_ != kNoNode && table_->nodes[node_].field == kUsage) {
-    usage_at_ = name_at_;
-  }
+// The name that begins at name_at_ ended.
+void JsonPathReader::EndName(std::string_view name, std::uint64_t head) {
+  node_ = table_->Find(frames_[depth_ - 1].node, name, head);
+  if (node_ != kNoNode) TakeName(name_at_);
   state_ = State::kAfterName;
 }
 
-void JsonPathReader::EndString(const char* behind) {
-  if (node_ != kNoNode) {
-    const JsonField field = table_->nodes[node_].field;
-    if (field == kText || field == kRaw) {
-      findings_.text_bytes += static_cast<std::int64_t>(string_bytes_);
-      findings_.has_content |= string_bytes_ != 0;
-    } else if (field == kFinish) {
-      findings_.has_finish |= string_bytes_ != 0;
-    } else if (field == kError) {
-      // QuotaFlow and some others give the error as a plain text.
-      findings_.has_error |= string_bytes_ != 0;
-      TextSlot(kErrorMessage) = kept_;
-    } else if (IsShortText(field)) {
-      TextSlot(field) = kept_;
-    } else if (IsCount(field)) {
-      auto& count = findings_.counts[static_cast<std::size_t>(field)];
-      count = ReadCount(kept_);
-      count.odd = true;
-    }
-  }
-  EndValue(behind);
+// The name of node_ begins at `name_at`. That of a usage is kept, because names inside the usage
+// come before its end.
+void JsonPathReader::TakeName(std::size_t name_at) {
+  if (depth_ == 1 && table_->nodes[node_].field == kUsage) usage_at_ = name_at;
 }
 
-void JsonPathReader::EndScalar(const char* behind) {
-  if (node_ != kNoNode && kept_ != "null") {
-    const JsonField field = table_->nodes[node_].field;
-    if (IsCount(field)) {
-      findings_.counts[static_cast<std::size_t>(field)] = ReadCount(kept_);
-    } else if (IsShortText(field)) {
-      TextSlot(field) = kept_;
-    } else if (field == kRaw) {
-      findings_.text_bytes += static_cast<std::int64_t>(string_bytes_);
-      findings_.has_content = true;
-    } else if (field == kError) {
-      findings_.has_error |= kept_ != "false";
-    }
+// A string of `bytes` bytes stands at node_; `text` is all of it that was kept.
+void JsonPathReader::TakeString(std::string_view text, std::size_t bytes) {
+  const JsonField field = table_->nodes[node_].field;
+  if (IsCount(field)) {
+    auto& count = findings_.counts[static_cast<std::size_t>(field)];
+    count = ReadCount(Cut(text));
+    count.odd = true;
+  } else if (IsShortText(field)) {
+    TextSlot(field) = Cut(text);
+  } else if (field == kText || field == kRaw) {
+    findings_.text_bytes += static_cast<std::int64_t>(bytes);
+    findings_.has_content |= bytes != 0;
+  } else if (field == kFinish) {
+    findings_.has_finish |= bytes != 0;
+  } else if (field == kError) {
+    // QuotaFlow and some others give the error as a plain text.
+    findings_.has_error |= bytes != 0;
+    TextSlot(kErrorMessage) = Cut(text);
   }
-  EndValue(behind);
 }
 
-void JsonPathReader::OpenContainer(const char* bracket) {
-  const bool object = *bracket == '{';
-  const PathNode* const node = node_ == kNoNode ? nullptr : &table_->nodes[node_];
-  if (node != nullptr && object) {
-    switch (node->field) {
-      case kUsage:
-        findings_.has_usage = true;
-        break;
-      case kContent:
-        findings_.has_content = true;
-        break;
-      case kChoice:
-        findings_.has_choice = true;
-        break;
-      case kError:
-        findings_.has_error = true;
-        break;
-      default:
-        break;
-    }
+// As for a string.
+void JsonPathReader::TakeScalar(std::string_view text, std::size_t bytes) {
+  if (text == "null") return;
+  const JsonField field = table_->nodes[node_].field;
+  if (IsCount(field)) {
+    findings_.counts[static_cast<std::size_t>(field)] = ReadCount(Cut(text));
+  } else if (IsShortText(field)) {
+    TextSlot(field) = Cut(text);
+  } else if (field == kRaw) {
+    findings_.text_bytes += static_cast<std::int64_t>(bytes);
+    findings_.has_content = true;
+  } else if (field == kError) {
+    findings_.has_error |= text != "false";
   }
-  if (node == nullptr || node->first_child == kNoNode || depth_ == kFrames) {
-    skip_depth_ = 1;
-    skip_string_ = false;
-    escape_ = 0;
-    raw_at_ = Position(bracket);
-    state_ = State::kSkip;
-    return;
+}
+
+// `at` is the bracket.
+const char* JsonPathReader::OpenContainer(const char* at, const char* end) {
+  const bool object = *at == '{';
+  if (node_ == kNoNode) {
+    const bool empty = end - at >= 2 && (at[1] | 0x20) == '}';  // as many are
+    if (!empty) return BeginSkip(at, end);
+    EndValue(at + 2);
+    return at + 2;
   }
+  const PathNode& node = table_->nodes[node_];
+  if (object && node.field != kNone) TakeObject(node.field);
+  if (!node.has_children || depth_ == kFrames) return BeginSkip(at, end);
   frames_[depth_++] = {node_, object};
   state_ = object ? State::kName : State::kValue;
+  return at + 1;
 }
 
-void JsonPathReader::CloseContainer(const char* bracket) {
-  if (depth_ == 0 || frames_[depth_ - 1].object != (*bracket == '}')) {
-    state_ = State::kBroken;
-    return;
-  }
+// The container at `at` leads to no known path.
+const char* JsonPathReader::BeginSkip(const char* at, const char* end) {
+  skip_depth_ = 1;
+  skip_string_ = false;
+  escape_ = 0;
+  raw_at_ = Position(at);
+  state_ = State::kSkip;
+  return SkipContainer(at + 1, end);
+}
+
+// An object begins where `field` stands.
+void JsonPathReader::TakeObject(JsonField field) {
+  findings_.has_usage |= field == kUsage;
+  findings_.has_content |= field == kContent;
+  findings_.has_choice |= field == kChoice;
+  findings_.has_error |= field == kError;
+}
+
+const char* JsonPathReader::CloseContainer(const char* at, const char* end) {
+  if (depth_ == 0 || frames_[depth_ - 1].object != (*at == '}')) return Broken(end);
   node_ = frames_[--depth_].node;
-  EndValue(bracket + 1);
+  EndValue(at + 1);
+  return at + 1;
 }
 
 // The value of node_ ended before `behind`.
 void JsonPathReader::EndValue(const char* behind) {
-  if (depth_ == 0) {
-    state_ = State::kDone;
-    return;
-  }
-  if (depth_ == 1 && frames_[0].object && node_ != kNoNode &&
-      table_->nodes[node_].field == kUsage) {
+  state_ = depth_ == 0 ? State::kDone : State::kAfterValue;
+  if (node_ != kNoNode) TakeUsageEnd(behind);
+}
+
+// What stands at node_ ended before `behind`. A top-level usage is a member from its name to here.
+void JsonPathReader::TakeUsageEnd(const char* behind) {
+  if (depth_ == 1 && frames_[0].object && table_->nodes[node_].field == kUsage) {
     findings_.usage_member = {usage_at_, Position(behind) - usage_at_};
   }
-  state_ = State::kAfterValue;
 }
 
 // One code unit of a \u escape, or the character of a short one. The halves of a pair are joined;
@@ -708,17 +857,18 @@ void JsonPathReader::EmitWhole(std::uint32_t code_point) {
   std::array<char, 4> bytes;
   const std::size_t length = EncodeUtf8(code_point, bytes);
   string_bytes_ += length;
-  if (use_ == StringUse::kIgnore || use_ == StringUse::kCountOnly) return;
+  if (!Keeps()) return;
   if (kept_.size() + length <= kJsonTextBytesMax) kept_.append(bytes.data(), length);
 }
+
+void JsonPathReader::EmitByte(char byte) { EmitRun(&byte, &byte + 1); }
 
 void JsonPathReader::EmitRun(const char* from, const char* to) {
   if (from == to) return;
   FlushSurrogate();
   const auto length = static_cast<std::size_t>(to - from);
   string_bytes_ += length;
-  if (use_ == StringUse::kIgnore || use_ == StringUse::kCountOnly) return;
-  kept_.append(from, std::min(length, kJsonTextBytesMax - kept_.size()));
+  if (Keeps()) kept_.append(from, std::min(length, kJsonTextBytesMax - kept_.size()));
 }
 
 void UsageTally::Add(const JsonFindings& findings) {

@@ -6,6 +6,10 @@
 // pass to the caller unchanged, so it is not for us to refuse them. Arrays are transparent: the
 // path choices.delta.content means the content of every element of choices.
 //
+// What lies whole in one piece is read without being copied or remembered byte by byte, which is
+// how nearly every reply and event comes; only what a cut goes through takes the slow way, and both
+// give the same findings (fuzz_entry.h compares them).
+//
 // Never recursive; containers that lead to no known path are only counted through.
 #pragma once
 
@@ -64,6 +68,8 @@ struct JsonCount {
   std::int64_t value = 0;  // 0 .. 2^53, brought into range
   bool present = false;    // false also for null
   bool odd = false;        // it was negative, too large or not an integer
+
+  friend bool operator==(const JsonCount&, const JsonCount&) = default;
 };
 
 // Reads a JSON number as a count: "12" exactly; anything else brought into range and odd.
@@ -80,6 +86,7 @@ struct JsonFindings {
   Span usage_member;       // the last top-level kUsage member, from its name to its value's end
 
   const JsonCount& Count(JsonField field) const { return counts[static_cast<std::size_t>(field)]; }
+  friend bool operator==(const JsonFindings&, const JsonFindings&) = default;
 };
 
 struct JsonPathTable;
@@ -126,21 +133,35 @@ class JsonPathReader {
   };
   static constexpr std::size_t kFrames = 16;
 
-  const char* ReadToken(const char* at, const char* end);
+  const char* ReadTokens(const char* at, const char* end);
+  const char* ReadMembers(const char* at, const char* end);
+  const char* ReadName(const char* at, const char* end);
+  const char* ReadStringValue(const char* at, const char* end);
+  const char* BeginString(StringUse use, const char* at, const char* stop, const char* end);
   const char* ReadString(const char* at, const char* end);
+  const char* CountText(const char* at, const char* end);
+  const char* ReadHexDigits(const char* at, const char* end);
+  const char* ReadScalarValue(const char* at, const char* end);
   const char* ReadScalar(const char* at, const char* end);
   const char* SkipContainer(const char* at, const char* end);
+  const char* OpenContainer(const char* at, const char* end);
+  const char* BeginSkip(const char* at, const char* end);
+  const char* CloseContainer(const char* at, const char* end);
+  const char* Broken(const char* end);
   StringUse UseOfString() const;
   StringUse UseOfScalar() const;
-  void BeginString(StringUse use);
-  void EndName(std::string_view name);
-  void EndString(const char* behind);
-  void EndScalar(const char* behind);
-  void OpenContainer(const char* bracket);
-  void CloseContainer(const char* bracket);
+  void Begin(State state, StringUse use);
+  void EndName(std::string_view name, std::uint64_t head);
+  void TakeName(std::size_t name_at);
+  void TakeString(std::string_view text, std::size_t bytes);
+  void TakeScalar(std::string_view text, std::size_t bytes);
+  void TakeObject(JsonField field);
+  void TakeUsageEnd(const char* behind);
   void EndValue(const char* behind);
+  bool Keeps() const { return use_ == StringUse::kName || use_ == StringUse::kKeep; }
   void Emit(std::uint32_t code_point);
   void EmitWhole(std::uint32_t code_point);
+  void EmitByte(char byte);
   void EmitRun(const char* from, const char* to);
   void FlushSurrogate();
   // Where in the document a byte of the current piece is.

@@ -349,6 +349,117 @@ TEST(JsonMeter, Goldens_AtEveryCut) {
   }
 }
 
+// A byte of JSON's grammar, a byte of a name or any byte in place of, before or instead of another.
+std::string Mutated(std::string text, std::uint32_t& random) {
+  constexpr std::string_view kBytes = "\"\\{}[],: \n\tu0d8-1.ent\x01\x7F\xC3";
+  const auto next = [&random](std::size_t below) {
+    random = random * 1664525U + 1013904223U;
+    return static_cast<std::size_t>(random >> 8) % below;
+  };
+  for (std::size_t changes = 1 + next(3); changes > 0 && !text.empty(); --changes) {
+    const std::size_t at = next(text.size());
+    switch (next(4)) {
+      case 0:
+        text[at] = kBytes[next(kBytes.size())];
+        break;
+      case 1:
+        text.insert(at, 1 + next(3), kBytes[next(kBytes.size())]);
+        break;
+      case 2:
+        text.erase(at, 1 + next(20));
+        break;
+      default:
+        text.insert(next(text.size()), text.substr(at, 1 + next(60)));
+    }
+  }
+  return text;
+}
+
+// The quick ways through what is there whole against the way byte by byte, over every table.
+TEST(JsonPathReader, WholeAndByteByByte_FindTheSame_InMutatedGoldens) {
+  std::uint32_t random = 1;
+  for (const auto& row : kReplies) {
+    const std::string reply = Golden(row.name);
+    fuzz::JsonPathEntry(reply);
+    for (int i = 0; i < 150; ++i) fuzz::JsonPathEntry(Mutated(reply, random));
+  }
+  for (const auto& row : kStreams) {
+    const std::string stream = Golden(row.name);
+    SseSplitter splitter;
+    SseEvent event;
+    splitter.Append(stream);
+    while (splitter.Next(event) == SseStatus::kEvent) {
+      for (int i = 0; i < 3; ++i) fuzz::JsonPathEntry(Mutated(std::string(event.data), random));
+    }
+  }
+}
+
+// A member that ends just before, at and behind the reach of a quick look, in every form a writer
+// may give it; the figure must be read in all of them.
+TEST(JsonPathReader, MembersAtEveryDistanceFromTheEnd_AreRead) {
+  for (const std::string_view between : {"", " ", "\n  ", "\t\r\n               "}) {
+    for (std::size_t pad = 0; pad < 80; ++pad) {
+      std::string body;
+      for (const std::string_view token : {"{",
+                                           "\"usage\"",
+                                           ":",
+                                           "{",
+                                           "\"prompt_tokens\"",
+                                           ":",
+                                           "12",
+                                           ",",
+                                           "\"completion_tokens_details\"",
+                                           ":",
+                                           "{",
+                                           "\"reasoning_tokens\"",
+                                           ":",
+                                           "3",
+                                           "}",
+                                           ",",
+                                           "\"completion_tokens\"",
+                                           ":",
+                                           "4",
+                                           "}",
+                                           ",",
+                                           "\"model\"",
+                                           ":",
+                                           "\"m\"",
+                                           ",",
+                                           "\"choices\"",
+                                           ":",
+                                           "[",
+                                           "]",
+                                           ",",
+                                           "\"x\"",
+                                           ":"}) {
+        body.append(token).append(between);
+      }
+      body += '"' + std::string(pad, 'x') + "\"}";
+      fuzz::JsonPathEntry(body);
+      JsonMeter meter(kC);
+      meter.Append(body);
+      ASSERT_EQ(meter.usage(), Used(12, 0, 0, 4, 3)) << body;
+      ASSERT_EQ(meter.served_model(), "m");
+      ASSERT_TRUE(meter.complete());
+    }
+  }
+}
+
+TEST(JsonPathReader, NamesThatShareHeadAndLength_AreToldApart) {
+  for (const std::string_view usage :
+       {R"("prompt_tokenz":1)", R"("prompt_tokens_":1)", R"("prompt_token":1)",
+        R"("completion_tokens_detailz":{"reasoning_tokens":1})",
+        R"("completion_tokenz_details":{"reasoning_tokens":1})",
+        R"("completi0n_tokens_details":{"reasoning_tokens":1})", R"("":1)",
+        R"("prompt_tokens\u0000":1)"}) {
+    JsonMeter meter(kC);
+    meter.Append("{\"usage\":{" + std::string(usage) + "},\"metadata\":\"" + std::string(64, 'x') +
+                 "\"}");
+    EXPECT_EQ(meter.usage(), Usage{}) << usage;
+    EXPECT_TRUE(meter.complete());
+  }
+}
+
 TEST(JsonMeter, Truncated_KeepsWhatWasRead) {
   const std::string bytes = Golden("anthropic_messages/reply.json");
   JsonMeter meter(kA);
