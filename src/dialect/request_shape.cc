@@ -104,6 +104,16 @@ constexpr MemberName kMembers[] = {
 };
 constexpr std::size_t kMemberNameBytesMax = 21;
 
+// Whether some member's name has this first byte (its low five bits) and this length: most names of
+// a body have not, and need no search.
+constexpr std::array<std::uint32_t, kMemberNameBytesMax + 1> kNameLetters = [] {
+  std::array<std::uint32_t, kMemberNameBytesMax + 1> letters{};
+  for (const auto& known : kMembers) {
+    letters[known.name.size()] |= 1U << (static_cast<unsigned char>(known.name[0]) & 31);
+  }
+  return letters;
+}();
+
 std::unexpected<ShapeError> BadJson(std::string_view what) {
   return std::unexpected(ShapeError{
       Refusal::kInvalidJson, fmt::format("The request body is not valid JSON: {}", what), {}});
@@ -276,7 +286,7 @@ class Walk {
   // The whole string at token `i` with its quotes, or nothing when something follows it or an
   // escape is wrong.
   std::optional<Span> ReadString(std::size_t i);
-  Member Find(std::string_view name) const;
+  const MemberName* Find(std::string_view name) const;
   Step Name(std::size_t i);
   Step StringValue(Span span);
   Step ScalarValue(std::size_t i);
@@ -316,15 +326,17 @@ std::optional<Span> Walk::ReadString(std::size_t i) {
   return Span{open, end - open};
 }
 
-Member Walk::Find(std::string_view name) const {
-  if (name.size() > kMemberNameBytesMax) return Member::kOther;
+const MemberName* Walk::Find(std::string_view name) const {
+  if (name.empty() || name.size() > kMemberNameBytesMax) return nullptr;
+  const unsigned letter = static_cast<unsigned char>(name[0]) & 31;
+  if ((kNameLetters[name.size()] >> letter & 1) == 0) return nullptr;
   for (const auto& known : kMembers) {
     if (known.name.size() == name.size() && known.name == name &&
         (known.dialects & dialect_bit_) != 0 && known.parent == context_) {
-      return known.member;
+      return &known;
     }
   }
-  return Member::kOther;
+  return nullptr;
 }
 
 Walk::Step Walk::Name(std::size_t i) {
@@ -334,19 +346,12 @@ Walk::Step Walk::Name(std::size_t i) {
   if (!span) return BadJsonAt("a name is malformed", tokens_[i]);
   if (depth_ > 2 || (depth_ == 2 && context_ == Member::kOther)) return {};
   const std::string_view inside = body_.substr(span->at + 1, span->length - 2);
-  if (had_escape) {
-    // "mod\u0065l" is "model" for the upstream, so it must be for us.
-    member_ = Find(Decode(inside, kMemberNameBytesMax + 1));
-  } else {
-    member_ = Find(inside);
-  }
-  if (member_ == Member::kOther) return {};
-  for (const auto& known : kMembers) {
-    if (known.member == member_ && (known.dialects & dialect_bit_) != 0) {
-      param_ = known.param;
-      break;
-    }
-  }
+  // "mod\u0065l" is "model" for the upstream, so it must be for us.
+  const MemberName* const known =
+      had_escape ? Find(Decode(inside, kMemberNameBytesMax + 1)) : Find(inside);
+  if (known == nullptr) return {};
+  member_ = known->member;
+  param_ = known->param;
   const std::uint32_t bit = 1U << static_cast<unsigned>(member_);
   if ((seen_ & bit) != 0) {
     // Priced by one of them and run by the other: whichever we took, the upstream may take another.
