@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <span>
 
+#include "dialect/json_scan.h"
 #include "gateway/pipeline.h"
 
 namespace weir::gateway {
@@ -86,12 +88,22 @@ bool InputIsElsewhere(const dialect::RequestShape& shape, std::string_view body)
   std::span<const std::string_view> marks = kOpenAi;
   if (shape.dialect == dialect::Dialect::kAnthropicMessages) marks = kAnthropic;
   if (shape.dialect == dialect::Dialect::kGeminiGenerate) marks = kGemini;
-  // One pass from quote to quote: a body is long and its quotes are few.
-  for (std::size_t at = body.find('"'); at != std::string_view::npos; at = body.find('"', at + 1)) {
-    const std::string_view rest = body.substr(at + 1, 20);
-    if (rest.empty() || !std::string_view("cdfgimpuw").contains(rest.front())) continue;
+  // One pass from quote to quote: a body is long and its quotes are few, and behind most of them
+  // stands a byte that no mark begins with.
+  static constexpr auto kFirst = [] {
+    std::array<bool, 256> first{};
+    for (const unsigned char c : std::string_view("cdfgimpuw")) first[c] = true;
+    return first;
+  }();
+  const char* const end = body.data() + body.size();
+  const auto quote_from = [end](const char* at) {
+    return dialect::FindFirst(at, end, [](auto c) { return c == '"'; });
+  };
+  for (const char* at = quote_from(body.data()); at != end; at = quote_from(at)) {
+    if (++at == end || !kFirst[static_cast<unsigned char>(*at)]) continue;
+    const std::string_view rest(at, static_cast<std::size_t>(end - at));
     for (const std::string_view mark : marks) {
-      if (rest.starts_with(mark)) return true;
+      if (mark.front() == *at && rest.starts_with(mark)) return true;
     }
   }
   return false;
