@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cstring>
 #include <iterator>
 #include <utility>
 
@@ -73,6 +74,25 @@ bool MustEscape(std::uint32_t c) {
          (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF;
 }
 
+// Printable ASCII without anything to escape, as nearly every text is. Looks at all of it rather
+// than stopping early, which lets the compiler look at many bytes at once.
+bool IsPlain(std::string_view text) {
+  bool plain = true;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    plain &= (byte >= 0x20) & (byte < 0x7F) & (byte != '"') & (byte != '\\');
+  }
+  return plain;
+}
+
+// Places of the queue keep their memory for the next record, but not what a hostile text took.
+void FreeLong(ExchangeRecord& record) {
+  for (std::string* text :
+       {&record.operation, &record.model, &record.model_served, &record.upstream}) {
+    if (text->capacity() > kTextBytesMax) std::string().swap(*text);
+  }
+}
+
 Level LevelOf(const ExchangeRecord& record) {
   if (record.refusal == Refusal::kInternal || record.refusal == Refusal::kLedgerUnavailable) {
     return Level::kError;
@@ -82,6 +102,113 @@ Level LevelOf(const ExchangeRecord& record) {
   }
   return Level::kInfo;
 }
+
+// The date that `days` after 1970-01-01 is in the proleptic Gregorian calendar, counted in eras of
+// 400 years that begin on 1 March, so that the leap day is the last of its year.
+struct Date {
+  std::int64_t year;
+  std::int64_t month;
+  std::int64_t day;
+};
+
+Date DateOf(std::int64_t days) {
+  const std::int64_t z = days + 719'468;
+  const std::int64_t era = (z >= 0 ? z : z - 146'096) / 146'097;
+  const std::int64_t day_of_era = z - era * 146'097;
+  const std::int64_t year_of_era =
+      (day_of_era - day_of_era / 1460 + day_of_era / 36'524 - day_of_era / 146'096) / 365;
+  const std::int64_t day_of_year =
+      day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const std::int64_t shifted_month = (5 * day_of_year + 2) / 153;
+  const std::int64_t month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
+  return {year_of_era + era * 400 + (month <= 2 ? 1 : 0), month,
+          day_of_year - (153 * shifted_month + 2) / 5 + 1};
+}
+
+// Puts the pieces of one line side by side in an array and checks no bounds: what each may put is
+// bounded, and the array is large enough for the longest exchange line. With a growing string the
+// hundred and twenty pieces of a line cost twice as much.
+class LineWriter {
+ public:
+  template <std::size_t kSize>
+  void Literal(const char (&text)[kSize]) {
+    std::memcpy(to_, text, kSize - 1);
+    to_ += kSize - 1;
+  }
+  // A name of our own, a few letters.
+  void Known(std::string_view text) {
+    std::memcpy(to_, text.data(), text.size());
+    to_ += text.size();
+  }
+  void Flag(bool value) { value ? Literal("true") : Literal("false"); }
+  void Number(std::int64_t value) { to_ = std::to_chars(to_, to_ + kNumberBytes, value).ptr; }
+  // `prefix` and the id as a JSON string, or null for none.
+  void Id(std::string_view prefix, const Id128& id) {
+    if (id.empty()) return Literal("null");
+    *to_++ = '"';
+    Known(prefix);
+    const auto text = IdText(id);
+    Known({text.data(), text.size()});
+    *to_++ = '"';
+  }
+  // Any text as a JSON string, cut at kTextBytesMax; or null for none.
+  void Text(std::string_view text) {
+    if (text.empty()) return Literal("null");
+    if (text.size() <= kTextBytesMax && IsPlain(text)) {
+      *to_++ = '"';
+      Known(text);
+      *to_++ = '"';
+      return;
+    }
+    std::string escaped;
+    AppendJsonText(text, kTextBytesMax, escaped);
+    Known(escaped);
+  }
+  // "2026-01-31T23:59:59.123456Z".
+  void Time(Instant instant) {
+    constexpr std::int64_t kDayNs = 86'400LL * 1'000'000'000;
+    std::int64_t days = instant.ns / kDayNs;
+    std::int64_t in_day = instant.ns % kDayNs;
+    if (in_day < 0) {
+      in_day += kDayNs;
+      --days;
+    }
+    const Date date = DateOf(days);
+    const std::int64_t seconds = in_day / 1'000'000'000;
+    Digits<4>(date.year);
+    *to_++ = '-';
+    Digits<2>(date.month);
+    *to_++ = '-';
+    Digits<2>(date.day);
+    *to_++ = 'T';
+    Digits<2>(seconds / 3600);
+    *to_++ = ':';
+    Digits<2>(seconds / 60 % 60);
+    *to_++ = ':';
+    Digits<2>(seconds % 60);
+    *to_++ = '.';
+    Digits<6>(in_day % 1'000'000'000 / 1000);
+    *to_++ = 'Z';
+  }
+
+  std::string_view view() const { return {line_, static_cast<std::size_t>(to_ - line_)}; }
+
+ private:
+  // The years that an Instant reaches, 1677 to 2262, have four digits.
+  template <int kCount>
+  void Digits(std::int64_t value) {
+    for (int i = kCount; i-- > 0; value /= 10) to_[i] = static_cast<char>('0' + value % 10);
+    to_ += kCount;
+  }
+
+  static constexpr std::size_t kNumberBytes = 20;  // of INT64_MIN
+  // Escaped, a byte becomes six; quotes and an ellipsis come to that.
+  static constexpr std::size_t kEscapedBytes = 6 * kTextBytesMax + 8;
+  static constexpr std::size_t kTexts = 5;
+  static constexpr std::size_t kTheRest = 1024;  // names, ids, the time and 14 numbers
+  char line_[kTexts * kEscapedBytes + kTheRest];
+  char* to_ = line_;
+};
 
 void AppendHead(Instant at, Level level, std::string_view message, std::string& out) {
   out += R"({"ts":")";
@@ -95,12 +222,7 @@ void AppendHead(Instant at, Level level, std::string_view message, std::string& 
 }  // namespace
 
 void AppendJsonText(std::string_view text, std::size_t bytes_max, std::string& out) {
-  // Nearly every text is plain: printable ASCII without anything to escape, in one append.
-  const auto plain = [](char c) {
-    return static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7F &&
-           c != '"' && c != '\\';
-  };
-  if (text.size() <= bytes_max && std::ranges::all_of(text, plain)) {
+  if (text.size() <= bytes_max && IsPlain(text)) {
     out += '"';
     out += text;
     out += '"';
@@ -130,85 +252,70 @@ void AppendJsonText(std::string_view text, std::size_t bytes_max, std::string& o
 }
 
 std::string FormatInstant(Instant instant) {
-  constexpr std::int64_t kDayNs = 86'400LL * 1'000'000'000;
-  std::int64_t days = instant.ns / kDayNs;
-  std::int64_t in_day = instant.ns % kDayNs;
-  if (in_day < 0) {
-    in_day += kDayNs;
-    --days;
-  }
-  // Days since 1970-01-01 to a date of the proleptic Gregorian calendar, in eras of 400 years that
-  // begin on 1 March, so that the leap day is the last of its year.
-  const std::int64_t z = days + 719'468;
-  const std::int64_t era = (z >= 0 ? z : z - 146'096) / 146'097;
-  const std::int64_t day_of_era = z - era * 146'097;
-  const std::int64_t year_of_era =
-      (day_of_era - day_of_era / 1460 + day_of_era / 36'524 - day_of_era / 146'096) / 365;
-  const std::int64_t day_of_year =
-      day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-  const std::int64_t shifted_month = (5 * day_of_year + 2) / 153;
-  const std::int64_t day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-  const std::int64_t month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
-  const std::int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
-  const std::int64_t seconds = in_day / 1'000'000'000;
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", year, month, day, seconds / 3600,
-                     seconds / 60 % 60, seconds % 60, in_day % 1'000'000'000 / 1000);
+  LineWriter text;
+  text.Time(instant);
+  return std::string(text.view());
 }
 
 void AppendExchangeLine(const ExchangeRecord& record, std::string& out) {
-  const auto text = [&](std::string_view name, std::string_view value) {
-    out += ",\"";
-    out += name;
-    out += "\":";
-    if (value.empty()) {
-      out += "null";
-    } else {
-      AppendJsonText(value, kTextBytesMax, out);
-    }
-  };
-  const auto number = [&](std::string_view name, std::int64_t value) {
-    char digits[24];
-    const auto end = std::to_chars(digits, digits + sizeof(digits), value).ptr;
-    out += ",\"";
-    out += name;
-    out += "\":";
-    out.append(digits, end);
-  };
-  const auto flag = [&](std::string_view name, bool value) {
-    out += ",\"";
-    out += name;
-    out += value ? "\":true" : "\":false";
-  };
-  const auto micros = [&](std::string_view name, Duration value) { number(name, value.ns / 1000); };
-
   const Duration overhead = record.total - record.upstream_time;
-  AppendHead(record.started_at + record.total, LevelOf(record), "exchange", out);
-  text("request_id", record.request.empty() ? "" : "req_" + ToString(record.request));
-  text("key_id", record.key.empty() ? "" : "key_" + ToString(record.key));
-  text("operation", record.operation);
-  text("model", record.model);
-  text("model_served", record.model_served);
-  text("upstream", record.upstream);
-  number("attempts", record.attempts);
-  number("status", record.status);
-  text("ending", Name(record.ending));
-  text("refusal", record.refusal == Refusal::kNone ? "" : TextOf(record.refusal).name);
-  flag("stream", record.stream);
-  flag("sandbox", record.sandbox);
-  number("input_tokens", record.usage.input_tokens);
-  number("cached_tokens", record.usage.cached_input_tokens);
-  number("output_tokens", record.usage.output_tokens);
-  number("reasoning_tokens", record.usage.reasoning_tokens);
-  text("usage_source", Name(record.usage.source));
-  number("held_nano_usd", record.held.n);
-  number("charged_nano_usd", record.charged.n);
-  number("overrun_nano_usd", record.overrun.n);
-  micros("total_us", record.total);
-  micros("upstream_us", record.upstream_time);
-  micros("first_byte_us", record.first_byte);
-  micros("durable_us", record.durable_time);
-  micros("overhead_us", overhead.ns < 0 ? Duration{} : overhead);
-  out += "}\n";
+  LineWriter line;
+  line.Literal("{\"ts\":\"");
+  line.Time(record.started_at + record.total);
+  line.Literal("\",\"level\":\"");
+  line.Known(Name(LevelOf(record)));
+  line.Literal("\",\"msg\":\"exchange\",\"request_id\":");
+  line.Id("req_", record.request);
+  line.Literal(",\"key_id\":");
+  line.Id("key_", record.key);
+  line.Literal(",\"operation\":");
+  line.Text(record.operation);
+  line.Literal(",\"model\":");
+  line.Text(record.model);
+  line.Literal(",\"model_served\":");
+  line.Text(record.model_served);
+  line.Literal(",\"upstream\":");
+  line.Text(record.upstream);
+  line.Literal(",\"attempts\":");
+  line.Number(record.attempts);
+  line.Literal(",\"status\":");
+  line.Number(record.status);
+  line.Literal(",\"ending\":\"");
+  line.Known(Name(record.ending));
+  line.Literal("\",\"refusal\":");
+  line.Text(record.refusal == Refusal::kNone ? std::string_view() : TextOf(record.refusal).name);
+  line.Literal(",\"stream\":");
+  line.Flag(record.stream);
+  line.Literal(",\"sandbox\":");
+  line.Flag(record.sandbox);
+  line.Literal(",\"input_tokens\":");
+  line.Number(record.usage.input_tokens);
+  line.Literal(",\"cached_tokens\":");
+  line.Number(record.usage.cached_input_tokens);
+  line.Literal(",\"output_tokens\":");
+  line.Number(record.usage.output_tokens);
+  line.Literal(",\"reasoning_tokens\":");
+  line.Number(record.usage.reasoning_tokens);
+  line.Literal(",\"usage_source\":\"");
+  line.Known(Name(record.usage.source));
+  line.Literal("\",\"held_nano_usd\":");
+  line.Number(record.held.n);
+  line.Literal(",\"charged_nano_usd\":");
+  line.Number(record.charged.n);
+  line.Literal(",\"overrun_nano_usd\":");
+  line.Number(record.overrun.n);
+  line.Literal(",\"total_us\":");
+  line.Number(record.total.ns / 1000);
+  line.Literal(",\"upstream_us\":");
+  line.Number(record.upstream_time.ns / 1000);
+  line.Literal(",\"first_byte_us\":");
+  line.Number(record.first_byte.ns / 1000);
+  line.Literal(",\"durable_us\":");
+  line.Number(record.durable_time.ns / 1000);
+  line.Literal(",\"overhead_us\":");
+  line.Number(std::max<std::int64_t>(overhead.ns, 0) / 1000);
+  line.Literal("}\n");
+  out += line.view();
 }
 
 Log::Log(const LogOptions& options) : options_(options), ring_(options.queue_lines_max) {
@@ -234,9 +341,12 @@ Log::~Log() {
   writer_.join();
 }
 
-void Log::Exchange(ExchangeRecord record) {
+void Log::Exchange(const ExchangeRecord& record) {
   if (!options_.exchanges || LevelOf(record) < options_.least) return;
-  Put(Item(std::move(record)));
+  Put([&](Item& item) {
+    item.record = record;
+    item.is_line = false;
+  });
 }
 
 void Log::Write(Level level, std::string_view message, std::initializer_list<LogField> fields) {
@@ -254,15 +364,21 @@ void Log::Write(Level level, std::string_view message, std::initializer_list<Log
     }
   }
   line += "}\n";
-  Put(Item(std::move(line)));
+  Put([&](Item& item) {
+    item.line = std::move(line);
+    item.is_line = true;
+  });
 }
 
-void Log::Put(Item item) {
-  if (!ring_.Push(item)) {
+template <class Fill>
+void Log::Put(Fill&& fill) {
+  if (!ring_.Push(fill)) {
     dropped_.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  // Only the first line after the writer went to sleep pays for waking it.
+  // Only the first line after the writer went to sleep pays for waking it. The fence pairs with Run's:
+  // either the writer sees the line before it sleeps, or we see that it lowered the flag.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (wake_.load(std::memory_order_seq_cst) == 0 &&
       wake_.exchange(1, std::memory_order_seq_cst) == 0) {
     wake_.notify_one();
@@ -281,39 +397,49 @@ void Log::Flush() {
 }
 
 void Log::Run() {
+  pthread_setname_np(pthread_self(), "weir-log");
   for (;;) {
     wake_.wait(0, std::memory_order_seq_cst);
-    if (!stop_.load(std::memory_order_acquire)) std::this_thread::sleep_for(kGather);
+    // Awake, it looks again for as long as lines come.
+    bool wrote = true;
+    while (wrote && !stop_.load(std::memory_order_seq_cst)) {
+      std::this_thread::sleep_for(kGather);
+      wrote = WriteQueued();
+    }
     // Lowered before the queue and the order to stop are read: what comes from here on raises it
     // again.
     wake_.store(0, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     const bool stopping = stop_.load(std::memory_order_seq_cst);
     WriteQueued();
     if (stopping) return;
   }
 }
 
-void Log::WriteQueued() {
-  std::string batch;
+// True when there was something.
+bool Log::WriteQueued() {
+  std::size_t written = 0;
   for (;;) {
-    batch.clear();
+    batch_.clear();
     std::size_t taken = 0;
-    Item item;
-    while (batch.size() < kBatchBytes && ring_.Pop(item)) {
-      if (const auto* record = std::get_if<ExchangeRecord>(&item)) {
-        AppendExchangeLine(*record, batch);
-      } else if (const auto* line = std::get_if<std::string>(&item)) {
-        batch += *line;
+    const auto take = [&](Item& item) {
+      if (item.is_line) {
+        batch_ += item.line;
+        std::string().swap(item.line);
+      } else {
+        AppendExchangeLine(item.record, batch_);
+        FreeLong(item.record);
       }
-      ++taken;
-    }
-    if (taken == 0) return;
+    };
+    while (batch_.size() < kBatchBytes && ring_.Pop(take)) ++taken;
+    if (taken == 0) return written > 0;
+    written += taken;
     const std::int64_t dropped = dropped_.load(std::memory_order_relaxed);
     if (dropped > reported_) {
-      AppendHead(options_.now(), Level::kWarning, "log lines were dropped", batch);
-      fmt::format_to(std::back_inserter(batch), ",\"dropped_lines\":{}}}\n", dropped - reported_);
+      AppendHead(options_.now(), Level::kWarning, "log lines were dropped", batch_);
+      fmt::format_to(std::back_inserter(batch_), ",\"dropped_lines\":{}}}\n", dropped - reported_);
     }
-    if (WriteAll(batch)) {
+    if (WriteAll(batch_)) {
       reported_ = dropped;
     } else {
       dropped_.fetch_add(static_cast<std::int64_t>(taken), std::memory_order_relaxed);

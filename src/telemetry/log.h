@@ -1,9 +1,11 @@
 // The log: one JSON object per line, one line per exchange, plus the few lines a program says about
 // itself.
 //
-// Whoever logs hands over a value and goes on; one writer thread formats and writes in batches. The
-// queue is bounded: when the reader of the log is too slow, lines are dropped and counted, because
-// a full pipe must not stop callers. The count is a metric and a log line of its own.
+// Whoever logs hands over a value and goes on; one writer thread formats and writes in batches.
+// While lines come it looks for them every 20 ms and nobody wakes it; only the first after a pause
+// does. The queue is bounded: when the reader of the log is too slow, lines are dropped and
+// counted, because a full pipe must not stop callers. The count is a metric and a log line of its
+// own.
 //
 // There is no way to log a body, a key or a header: the only inputs are an ExchangeRecord, which
 // has none, and fields a programmer names. Texts that come from outside (model names) are cut at
@@ -74,7 +76,7 @@ class Log {
   Log& operator=(const Log&) = delete;
 
   // Queues the line of one exchange. Any thread; never blocks; drops when the queue is full.
-  void Exchange(ExchangeRecord record);
+  void Exchange(const ExchangeRecord& record);
 
   // Queues any other line. Any thread; never blocks. Not for the path of a request: it formats.
   void Write(Level level, std::string_view message, std::initializer_list<LogField> fields = {});
@@ -86,16 +88,23 @@ class Log {
   std::int64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 
  private:
-  using Item = std::variant<std::monostate, ExchangeRecord, std::string>;
+  // A record, or a line that is formatted already. Both are kept for their memory.
+  struct Item {
+    ExchangeRecord record;
+    std::string line;
+    bool is_line = false;
+  };
   void Run();
-  void WriteQueued();
+  bool WriteQueued();
   bool WriteAll(std::string_view bytes);
-  void Put(Item item);
+  template <class Fill>
+  void Put(Fill&& fill);
 
   LogOptions options_;
   bool bounded_writes_ = false;  // a pipe or a socket: its reader may stop reading
   Ring<Item> ring_;
-  std::atomic<std::uint32_t> wake_{0};
+  std::string batch_;                   // writer only; kept for its memory
+  std::atomic<std::uint32_t> wake_{0};  // 1: the writer is awake, or has been woken
   std::atomic<std::int64_t> dropped_{0};
   std::atomic<std::size_t> written_{0};  // items handed to the descriptor, or lost there
   std::int64_t reported_ = 0;            // of dropped_, what a line has told; writer only

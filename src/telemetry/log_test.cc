@@ -251,6 +251,48 @@ TEST(Log, LinesOfManyThreads_ArriveWholeAndInTheOrderOfEach) {
   EXPECT_EQ(lines, static_cast<std::size_t>(kThreads * kEach));
 }
 
+// Places of the queue are used again: nothing of what was there before may show.
+TEST(Log, LinesAndExchanges_InTurns_AreEachTheirOwn) {
+  Pipe pipe;
+  std::string expected;
+  {
+    Log log({.fd = pipe.write_end(), .queue_lines_max = 2, .now = [] { return Instant{}; }});
+    for (int i = 0; i < 9; ++i) {
+      ExchangeRecord record = Example();
+      record.model = std::string(static_cast<std::size_t>(i * 5), 'm');
+      if (i % 3 == 0) {
+        log.Write(Level::kInfo, "n", {{"i", i}});
+        expected += R"({"ts":"1970-01-01T00:00:00.000000Z","level":"info","msg":"n","i":)" +
+                    std::to_string(i) + "}\n";
+      } else {
+        log.Exchange(record);
+        AppendExchangeLine(record, expected);
+      }
+      log.Flush();
+    }
+  }
+  EXPECT_EQ(pipe.Drain(), expected);
+}
+
+TEST(Log, TheLongestExchangeLine_FitsWhereLinesAreMade) {
+  ExchangeRecord record;
+  record.request = RequestId{{UINT64_MAX, UINT64_MAX}};
+  record.key = KeyId{{UINT64_MAX, UINT64_MAX}};
+  record.ending = EndingKind::kUpstreamFailed;
+  record.refusal = Refusal::kLedgerUnavailable;
+  record.status = record.attempts = INT32_MIN;
+  record.operation = record.model = record.model_served = record.upstream =
+      std::string(1000, '\xFF');
+  record.usage = {INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, UsageSource::kCheckpoint};
+  record.held = record.charged = record.overrun = {INT64_MIN};
+  record.first_byte = record.durable_time = {INT64_MIN};
+  std::string line;
+  AppendExchangeLine(record, line);  // the sanitizer watches the bounds
+  EXPECT_GT(line.size(), 4 * 6 * kTextBytesMax);
+  EXPECT_THAT(line, HasSubstr("\"held_nano_usd\":-9223372036854775808,"));
+  EXPECT_TRUE(line.ends_with("}\n"));
+}
+
 // A log whose reader stopped must cost callers nothing, and the end of the program at most a
 // second.
 TEST(Log, AReaderThatDoesNotRead_LosesLinesAndBlocksNobody) {
@@ -301,17 +343,15 @@ TEST(Ring, Full_IsAnAnswer_AndOrderIsKept) {
   Ring<int> ring(4);
   for (int round = 0; round < 10; ++round) {
     for (int i = 0; i < 4; ++i) {
-      int value = i;
-      EXPECT_TRUE(ring.Push(value));
+      EXPECT_TRUE(ring.Push([&](int& place) { place = i; }));
     }
-    int extra = 9;
-    EXPECT_FALSE(ring.Push(extra));
+    EXPECT_FALSE(ring.Push([](int&) { ADD_FAILURE() << "filled although full"; }));
     int value = -1;
     for (int i = 0; i < 4; ++i) {
-      EXPECT_TRUE(ring.Pop(value));
+      EXPECT_TRUE(ring.Pop([&](int& place) { value = place; }));
       EXPECT_EQ(value, i);
     }
-    EXPECT_FALSE(ring.Pop(value));
+    EXPECT_FALSE(ring.Pop([](int&) { ADD_FAILURE() << "taken although empty"; }));
   }
   EXPECT_EQ(ring.claimed(), 40U);
 }

@@ -1,7 +1,8 @@
 // A bounded queue of many producers and one consumer that never blocks.
 //
 // Each cell has a sequence number that says whose turn it is (D. Vyukov's bounded queue, 2010): a
-// producer claims a position with one compare-and-swap, moves its value in and publishes the cell.
+// producer claims a position with one compare-and-swap, fills the value in place and publishes the
+// cell. Values stay where they are, so that one with memory of its own keeps it for the next round.
 // A full queue is an answer, not a wait.
 #pragma once
 
@@ -10,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
 
 namespace weir::telemetry {
 
@@ -24,15 +24,17 @@ class Ring {
     for (std::size_t i = 0; i <= mask_; ++i) cells_[i].turn.store(i, std::memory_order_relaxed);
   }
 
-  // False when the queue is full; `value` is then unchanged. Any thread.
-  bool Push(T& value) {
+  // Calls `fill` with the place of the next value, which holds what was left there a round ago.
+  // False when the queue is full; nothing is called then. Any thread.
+  template <class Fill>
+  bool Push(Fill&& fill) {
     std::size_t at = tail_.load(std::memory_order_relaxed);
     for (;;) {
       Cell& cell = cells_[at & mask_];
       const std::size_t turn = cell.turn.load(std::memory_order_acquire);
       if (turn == at) {
         if (tail_.compare_exchange_weak(at, at + 1, std::memory_order_relaxed)) {
-          cell.value = std::move(value);
+          fill(cell.value);
           cell.turn.store(at + 1, std::memory_order_release);
           return true;
         }
@@ -48,12 +50,13 @@ class Ring {
   // pushed before the call has been taken. Any thread.
   std::size_t claimed() const { return tail_.load(std::memory_order_acquire); }
 
-  // False when the queue is empty, or when the next producer has not finished its value. The one
-  // consumer only.
-  bool Pop(T& value) {
+  // Calls `take` with the oldest value, which may be left there or moved out. False when the queue
+  // is empty, or when the next producer has not finished its value. The one consumer only.
+  template <class Take>
+  bool Pop(Take&& take) {
     Cell& cell = cells_[head_ & mask_];
     if (cell.turn.load(std::memory_order_acquire) != head_ + 1) return false;
-    value = std::move(cell.value);
+    take(cell.value);
     cell.turn.store(head_ + mask_ + 1, std::memory_order_release);
     ++head_;
     return true;
