@@ -1,103 +1,117 @@
 #include "store/request_log.h"
 
+#include <pthread.h>
+
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
+#include <iterator>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 
+#include "store/exchange_batch.h"
 #include "store/migrate.h"
 #include "store/sqlite.h"
 
 namespace weir::store {
 namespace {
 
-constexpr std::int64_t kFlagStream = 1;
-constexpr std::int64_t kFlagSandbox = 2;
 constexpr std::int64_t kListMax = 1000;
+constexpr Duration kSlotTime = Milliseconds(1024);  // SlotOf's
+constexpr std::int64_t kOldMax = INT64_MAX / 1000;  // microseconds that fit into nanoseconds
+// A batch that has grown to this is closed: one row never needs much memory to be read.
+constexpr std::size_t kBatchBytes = 128 << 10;
+// Exchanges that end together mostly began together. Where they did not, this many batches are
+// looked through for the right slot before another is begun.
+constexpr std::size_t kSlotsSearched = 8;
+constexpr const char* kWritePragmas =
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=2000;";
 
-constexpr std::string_view kColumns =
-    "request, key, started_at_us, ending, refusal, status, operation, model, model_served, "
-    "upstream,"
-    " attempts, flags, usage_source, input_tokens, cached_input_tokens, cache_write_tokens,"
-    " output_tokens, reasoning_tokens, held_nano_usd, charged_nano_usd, overrun_nano_usd, total_us,"
-    " upstream_us, first_byte_us, durable_us";
+// Exchanges that began in one slot, to become one row.
+struct SlotBatch {
+  std::int64_t slot = 0;
+  ExchangeBatch exchanges;
+};
 
-using IdBytes = std::array<std::uint8_t, 16>;
-
-// Big endian, so that blobs compare like ids.
-IdBytes ToBytes(const Id128& id) {
-  IdBytes bytes{};
-  for (std::size_t i = 0; i < 8; ++i) {
-    bytes[i] = static_cast<std::uint8_t>(id.high >> (56 - 8 * i));
-    bytes[8 + i] = static_cast<std::uint8_t>(id.low >> (56 - 8 * i));
+// Into which of `batches` an exchange of `slot` goes; a new one if need be.
+ExchangeBatch& BatchFor(std::int64_t slot, std::vector<SlotBatch>& batches) {
+  const std::size_t searched = std::min(batches.size(), kSlotsSearched);
+  for (auto it = batches.rbegin(); it != batches.rbegin() + static_cast<std::ptrdiff_t>(searched);
+       ++it) {
+    if (it->slot == slot && it->exchanges.bytes().size() < kBatchBytes) return it->exchanges;
   }
-  return bytes;
+  return batches.emplace_back(SlotBatch{.slot = slot, .exchanges = {}}).exchanges;
 }
 
-template <class IdType>
-IdType FromBytes(std::span<const std::uint8_t> bytes) {
-  IdType id;
-  if (bytes.size() != 16) return id;
-  for (std::size_t i = 0; i < 8; ++i) {
-    id.high = (id.high << 8) | bytes[i];
-    id.low = (id.low << 8) | bytes[8 + i];
+// Inserts a batch with a statement made of kInsert; false when SQLite failed.
+constexpr std::string_view kInsert = "INSERT INTO batch (slot, count, records) VALUES (?1, ?2, ?3)";
+bool InsertBatch(const SlotBatch& batch, Statement& insert) {
+  insert.Bind(1, batch.slot);
+  insert.Bind(2, std::int64_t{batch.exchanges.count()});
+  insert.Bind(3, batch.exchanges.bytes());
+  const bool good = insert.Step() == SQLITE_DONE;
+  insert.Reset();
+  return good;
+}
+
+bool Fits(const RequestQuery& query, const ExchangeReader& exchange) {
+  return (!query.after || exchange.request() < *query.after) &&
+         (!query.status || exchange.number(ExchangeReader::kStatus) == *query.status) &&
+         (!query.model || exchange.word(ExchangeReader::kModel) == *query.model) &&
+         (!query.key || exchange.key() == *query.key);
+}
+
+bool IsNewer(const telemetry::ExchangeRecord& a, const telemetry::ExchangeRecord& b) {
+  return a.request > b.request;
+}
+
+// The newest `limit` of all that was offered: a heap with the oldest of them on top.
+class Newest {
+ public:
+  explicit Newest(std::size_t limit) : limit_(limit) {}
+  void Offer(const ExchangeReader& exchange) {
+    if (heap_.size() == limit_) {
+      if (exchange.request() <= heap_.front().request) return;
+      std::ranges::pop_heap(heap_, IsNewer);
+      heap_.pop_back();
+    }
+    heap_.push_back(exchange.Record());
+    std::ranges::push_heap(heap_, IsNewer);
   }
-  return id;
-}
-
-template <class Enum>
-std::int64_t Code(Enum value) {
-  return static_cast<std::int64_t>(value);
-}
-
-// `request` and `key` are the bound bytes: they must live until the step.
-void BindRow(const telemetry::ExchangeRecord& row, const IdBytes& request, const IdBytes& key,
-             Statement& to) {
-  int at = 0;
-  const auto number = [&](std::int64_t value) { to.Bind(++at, value); };
-  to.Bind(++at, std::span<const std::uint8_t>(request));
-  if (row.key.empty()) {
-    to.BindNull(++at);
-  } else {
-    to.Bind(++at, std::span<const std::uint8_t>(key));
+  // Newest first; leaves nothing behind.
+  std::vector<telemetry::ExchangeRecord> Take() {
+    std::ranges::sort_heap(heap_, IsNewer);
+    return std::move(heap_);
   }
-  number(row.started_at.ns / 1000);
-  number(Code(row.ending));
-  number(Code(row.refusal));
-  number(row.status);
-  to.Bind(++at, std::string_view(row.operation));
-  to.Bind(++at, std::string_view(row.model));
-  to.Bind(++at, std::string_view(row.model_served));
-  to.Bind(++at, std::string_view(row.upstream));
-  number(row.attempts);
-  number((row.stream ? kFlagStream : 0) | (row.sandbox ? kFlagSandbox : 0));
-  number(Code(row.usage.source));
-  number(row.usage.input_tokens);
-  number(row.usage.cached_input_tokens);
-  number(row.usage.cache_write_tokens);
-  number(row.usage.output_tokens);
-  number(row.usage.reasoning_tokens);
-  number(row.held.n);
-  number(row.charged.n);
-  number(row.overrun.n);
-  number(row.total.ns / 1000);
-  number(row.upstream_time.ns / 1000);
-  number(row.first_byte.ns / 1000);
-  number(row.durable_time.ns / 1000);
-}
 
-telemetry::ExchangeRecord ReadRow(const Statement& from) {
+ private:
+  std::size_t limit_;
+  std::vector<telemetry::ExchangeRecord> heap_;
+};
+
+// A row of schema version 1, in the order of the columns that MoveOldRows names.
+telemetry::ExchangeRecord ReadOldRow(const Statement& from) {
   telemetry::ExchangeRecord row;
   int at = 0;
   const auto number = [&] { return from.Int(at++); };
   const auto text = [&] { return std::string(from.Text(at++)); };
-  row.request = FromBytes<RequestId>(from.Blob(at++));
-  row.key = FromBytes<KeyId>(from.Blob(at++));
-  row.started_at = {number() * 1000};
+  const auto id = [&] {
+    Id128 value;
+    const auto bytes = from.Blob(at++);
+    for (std::size_t i = 0; i < bytes.size() && i < 16; ++i) {
+      std::uint64_t& half = i < 8 ? value.high : value.low;
+      half = half << 8 | bytes[i];
+    }
+    return value;
+  };
+  const auto microseconds = [&] { return Microseconds(std::clamp(number(), -kOldMax, kOldMax)); };
+  row.request = RequestId{id()};
+  row.key = KeyId{id()};
+  row.started_at = Instant{} + microseconds();
   row.ending = static_cast<telemetry::EndingKind>(number());
   row.refusal = static_cast<Refusal>(number());
   row.status = static_cast<int>(number());
@@ -107,8 +121,8 @@ telemetry::ExchangeRecord ReadRow(const Statement& from) {
   row.upstream = text();
   row.attempts = static_cast<std::int32_t>(number());
   const std::int64_t flags = number();
-  row.stream = (flags & kFlagStream) != 0;
-  row.sandbox = (flags & kFlagSandbox) != 0;
+  row.stream = (flags & 1) != 0;
+  row.sandbox = (flags & 2) != 0;
   row.usage.source = static_cast<UsageSource>(number());
   row.usage.input_tokens = number();
   row.usage.cached_input_tokens = number();
@@ -118,10 +132,10 @@ telemetry::ExchangeRecord ReadRow(const Statement& from) {
   row.held = {number()};
   row.charged = {number()};
   row.overrun = {number()};
-  row.total = {number() * 1000};
-  row.upstream_time = {number() * 1000};
-  row.first_byte = {number() * 1000};
-  row.durable_time = {number() * 1000};
+  row.total = microseconds();
+  row.upstream_time = microseconds();
+  row.first_byte = microseconds();
+  row.durable_time = microseconds();
   return row;
 }
 
@@ -145,54 +159,71 @@ class Implementation final : public RequestLog {
     writer_.join();
   }
 
-  void Append(telemetry::ExchangeRecord record) override {
+  void Append(const telemetry::ExchangeRecord& record) override {
     bool wake = false;
     {
       const std::lock_guard lock(mutex_);
-      if (queue_.size() >= options_.queue_rows_max) {
+      if (queued_ >= options_.queue_rows_max) {
         dropped_.fetch_add(1, std::memory_order_relaxed);
         return;
       }
-      queue_.push_back(std::move(record));
+      BatchFor(SlotOf(record.request), queue_).Append(record);
+      ++queued_;
       ++appended_;
-      // The first row starts the writer's interval, a full batch ends it; the rows between are
-      // free.
-      wake = queue_.size() == 1 || queue_.size() == options_.batch_rows_max;
+      // The first one starts the writer's interval, a full batch ends it; those between are free.
+      wake = queued_ == 1 || queued_ == options_.batch_rows_max;
     }
     if (wake) wake_.notify_one();
   }
 
   Result<std::vector<telemetry::ExchangeRecord>> List(const RequestQuery& query) override {
-    std::string sql = "SELECT " + std::string(kColumns) + " FROM exchange WHERE 1";
-    if (query.key) sql += " AND key = ?1";
-    if (query.model) sql += " AND model = ?2";
-    if (query.status) sql += " AND status = ?3";
-    if (query.after) sql += " AND request < ?4";
-    sql += " ORDER BY request DESC LIMIT ?5";
-    const IdBytes key = ToBytes(query.key.value_or(KeyId{}));
-    const IdBytes after = ToBytes(query.after.value_or(RequestId{}));
+    const auto limit = static_cast<std::size_t>(std::clamp<std::int64_t>(query.limit, 1, kListMax));
     const std::lock_guard lock(read_mutex_);
-    auto select = Prepare(read_db_.get(), sql);
-    if (!select) return std::unexpected(select.error());
-    if (query.key) select->Bind(1, std::span<const std::uint8_t>(key));
-    if (query.model) select->Bind(2, std::string_view(*query.model));
-    if (query.status) select->Bind(3, std::int64_t{*query.status});
-    if (query.after) select->Bind(4, std::span<const std::uint8_t>(after));
-    select->Bind(5, std::clamp<std::int64_t>(query.limit, 1, kListMax));
-    return ReadRows(*select);
+    auto rows = Prepare(read_db_.get(),
+                        "SELECT records, slot FROM batch WHERE slot <= ?1 ORDER BY slot DESC");
+    if (!rows) return std::unexpected(rows.error());
+    rows->Bind(1, query.after ? SlotOf(*query.after) : INT64_MAX);
+    // Slots are in order and what is in one is not, so the list is full only at a slot's end.
+    std::vector<telemetry::ExchangeRecord> list;
+    Newest newest(limit);
+    std::int64_t slot = -1;
+    const auto end_slot = [&] {
+      std::ranges::move(newest.Take(), std::back_inserter(list));
+      newest = Newest(limit - list.size());
+    };
+    int code = rows->Step();
+    for (; code == SQLITE_ROW; code = rows->Step()) {
+      if (rows->Int(1) != slot) {
+        end_slot();
+        if (list.size() == limit) return list;
+        slot = rows->Int(1);
+      }
+      ExchangeReader exchange(rows->Blob(0));
+      while (exchange.Next()) {
+        if (Fits(query, exchange)) newest.Offer(exchange);
+      }
+      if (exchange.damaged()) return Damaged(slot);
+    }
+    if (code != SQLITE_DONE) return Failed();
+    end_slot();
+    return list;
   }
 
   Result<std::optional<telemetry::ExchangeRecord>> Find(const RequestId& request) override {
-    const IdBytes id = ToBytes(request);
     const std::lock_guard lock(read_mutex_);
-    auto select = Prepare(read_db_.get(),
-                          "SELECT " + std::string(kColumns) + " FROM exchange WHERE request = ?1");
-    if (!select) return std::unexpected(select.error());
-    select->Bind(1, std::span<const std::uint8_t>(id));
-    auto rows = ReadRows(*select);
+    auto rows = Prepare(read_db_.get(), "SELECT records FROM batch WHERE slot = ?1");
     if (!rows) return std::unexpected(rows.error());
-    if (rows->empty()) return std::nullopt;
-    return std::move(rows->front());
+    rows->Bind(1, SlotOf(request));
+    int code = rows->Step();
+    for (; code == SQLITE_ROW; code = rows->Step()) {
+      ExchangeReader exchange(rows->Blob(0));
+      while (exchange.Next()) {
+        if (exchange.request() == request) return exchange.Record();
+      }
+      if (exchange.damaged()) return Damaged(SlotOf(request));
+    }
+    if (code != SQLITE_DONE) return Failed();
+    return std::nullopt;
   }
 
   void Flush() override {
@@ -207,63 +238,55 @@ class Implementation final : public RequestLog {
   std::uint64_t written() const override { return written_.load(std::memory_order_relaxed); }
 
  private:
-  Result<std::vector<telemetry::ExchangeRecord>> ReadRows(Statement& select) {
-    std::vector<telemetry::ExchangeRecord> rows;
-    int code = select.Step();
-    for (; code == SQLITE_ROW; code = select.Step()) rows.push_back(ReadRow(select));
-    if (code != SQLITE_DONE) {
-      return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment,
-                  SqliteProblem(read_db_.get()));
-    }
-    return rows;
+  std::unexpected<Error> Failed() {
+    return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment, SqliteProblem(read_db_.get()));
+  }
+  static std::unexpected<Error> Damaged(std::int64_t slot) {
+    return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment,
+                "the request log is damaged in slot " + std::to_string(slot));
   }
 
   void WriteUntilStopped() {
-    std::vector<telemetry::ExchangeRecord> batch;
+    pthread_setname_np(pthread_self(), "weir-reqlog");
+    std::vector<SlotBatch> batches;
     std::unique_lock lock(mutex_);
     while (true) {
-      wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;  // stopping, and everything is written
+      wake_.wait(lock, [&] { return stopping_ || queued_ > 0; });
+      if (queued_ == 0) return;  // stopping, and everything is written
       wake_.wait_for(lock, std::chrono::nanoseconds(options_.write_interval.ns), [&] {
-        return stopping_ || flush_to_ > done_ || queue_.size() >= options_.batch_rows_max;
+        return stopping_ || flush_to_ > done_ || queued_ >= options_.batch_rows_max;
       });
-      batch.clear();
-      batch.swap(queue_);
+      batches.swap(queue_);
+      const std::size_t count = std::exchange(queued_, 0);
       lock.unlock();
-      Write(batch);
+      Write(batches, count);
+      batches.clear();
       lock.lock();
-      done_ += batch.size();
+      done_ += count;
       written_some_.notify_all();
     }
   }
 
-  // A batch that cannot be written is lost and counted: this is not the ledger.
-  void Write(const std::vector<telemetry::ExchangeRecord>& batch) {
-    std::uint64_t rows = 0;
+  // What cannot be written is lost and counted: this is not the ledger.
+  void Write(const std::vector<SlotBatch>& batches, std::size_t count) {
     bool good = sqlite3_exec(write_db_.get(), "BEGIN", nullptr, nullptr, nullptr) == SQLITE_OK;
-    for (auto row = batch.begin(); good && row != batch.end(); ++row) {
-      const IdBytes request = ToBytes(row->request);
-      const IdBytes key = ToBytes(row->key);
-      BindRow(*row, request, key, insert_);
-      good = insert_.Step() == SQLITE_DONE;
-      insert_.Reset();
-      ++rows;
+    for (auto batch = batches.begin(); good && batch != batches.end(); ++batch) {
+      good = InsertBatch(*batch, insert_);
     }
-    if (good && options_.keep.ns > 0 && !batch.empty()) {
-      const IdBytes oldest = ToBytes(
-          MakeId({std::max<std::int64_t>(batch.back().started_at.ns - options_.keep.ns, 0)}, 0, 0));
-      expire_.Bind(1, std::span<const std::uint8_t>(oldest));
+    if (good && options_.keep.ns > 0) {
+      const std::int64_t newest = std::ranges::max_element(batches, {}, &SlotBatch::slot)->slot;
+      expire_.Bind(1, newest - options_.keep.ns / kSlotTime.ns - 1);
       // Twice what came in, so that a log that was kept longer before shrinks to its new bound.
-      expire_.Bind(2, static_cast<std::int64_t>(2 * batch.size()));
+      expire_.Bind(2, static_cast<std::int64_t>(2 * batches.size()));
       good = expire_.Step() == SQLITE_DONE;
       expire_.Reset();
     }
     good = good && sqlite3_exec(write_db_.get(), "COMMIT", nullptr, nullptr, nullptr) == SQLITE_OK;
     if (good) {
-      written_.fetch_add(rows, std::memory_order_relaxed);
+      written_.fetch_add(count, std::memory_order_relaxed);
     } else {
       sqlite3_exec(write_db_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
-      dropped_.fetch_add(batch.size(), std::memory_order_relaxed);
+      dropped_.fetch_add(count, std::memory_order_relaxed);
     }
   }
 
@@ -277,7 +300,8 @@ class Implementation final : public RequestLog {
   std::mutex mutex_;  // what follows, up to the counters
   std::condition_variable wake_;
   std::condition_variable written_some_;
-  std::vector<telemetry::ExchangeRecord> queue_;
+  std::vector<SlotBatch> queue_;
+  std::size_t queued_ = 0;  // exchanges in queue_
   std::uint64_t appended_ = 0;
   std::uint64_t done_ = 0;  // written or given up
   std::uint64_t flush_to_ = 0;
@@ -288,30 +312,69 @@ class Implementation final : public RequestLog {
   std::thread writer_;  // last: it uses all of the above
 };
 
+// Moves what a log of schema version 1 has, one row for each exchange, into batches. Once for a
+// file, about 2 us an exchange.
+Result<void> MoveOldRows(sqlite3* db) {
+  auto table =
+      Prepare(db, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'exchange'");
+  if (!table) return std::unexpected(table.error());
+  const bool is_old = table->Step() == SQLITE_ROW;
+  table->Reset();
+  if (!is_old) return {};
+  if (auto begun = Execute(db, "BEGIN IMMEDIATE"); !begun) return begun;
+  const auto move = [&]() -> Result<void> {
+    auto rows = Prepare(db,
+                        "SELECT request, key, started_at_us, ending, refusal, status, operation,"
+                        " model, model_served, upstream, attempts, flags, usage_source,"
+                        " input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,"
+                        " reasoning_tokens, held_nano_usd, charged_nano_usd, overrun_nano_usd,"
+                        " total_us, upstream_us, first_byte_us, durable_us"
+                        " FROM exchange ORDER BY request");
+    if (!rows) return std::unexpected(rows.error());
+    auto insert = Prepare(db, kInsert);
+    if (!insert) return std::unexpected(insert.error());
+    // Rows come in the order of their slots: all batches but the last are complete.
+    std::vector<SlotBatch> batches;
+    const auto problem = [&] {
+      return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment, SqliteProblem(db));
+    };
+    int code = rows->Step();
+    for (; code == SQLITE_ROW; code = rows->Step()) {
+      const telemetry::ExchangeRecord row = ReadOldRow(*rows);
+      BatchFor(SlotOf(row.request), batches).Append(row);
+      if (batches.size() == 1) continue;
+      if (!InsertBatch(batches.front(), *insert)) return problem();
+      batches.erase(batches.begin());
+    }
+    if (code != SQLITE_DONE) return problem();
+    if (!batches.empty() && !InsertBatch(batches.front(), *insert)) return problem();
+    return {};
+  };
+  auto moved = move();
+  if (moved) moved = Execute(db, "DROP TABLE exchange; COMMIT");
+  if (!moved) sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
+  return moved;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<RequestLog>> RequestLog::Open(const std::string& path, Options options) {
   auto write_db = OpenSqlite(path);
   if (!write_db) return std::unexpected(write_db.error());
-  if (auto set = Execute(write_db->get(),
-                         "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-                         "PRAGMA busy_timeout=2000;");
-      !set) {
-    return std::unexpected(set.error());
-  }
+  if (auto set = Execute(write_db->get(), kWritePragmas); !set) return std::unexpected(set.error());
   if (auto version = Migrate(write_db->get(), "requests"); !version) {
     version.error().detail = path + ": " + version.error().detail;
     return std::unexpected(version.error());
   }
-  std::string places = "?1";
-  for (int i = 2; i <= 25; ++i) places += ", ?" + std::to_string(i);
-  // Ids are unique; OR IGNORE keeps one repeated row from losing the batch it is in.
-  auto insert = Prepare(write_db->get(), "INSERT OR IGNORE INTO exchange (" +
-                                             std::string(kColumns) + ") VALUES (" + places + ")");
+  if (auto moved = MoveOldRows(write_db->get()); !moved) {
+    moved.error().detail = path + ": moving old rows: " + moved.error().detail;
+    return std::unexpected(moved.error());
+  }
+  auto insert = Prepare(write_db->get(), kInsert);
   if (!insert) return std::unexpected(insert.error());
   auto expire = Prepare(write_db->get(),
-                        "DELETE FROM exchange WHERE request IN (SELECT request FROM exchange"
-                        " WHERE request < ?1 ORDER BY request LIMIT ?2)");
+                        "DELETE FROM batch WHERE rowid IN (SELECT rowid FROM batch"
+                        " WHERE slot < ?1 ORDER BY slot LIMIT ?2)");
   if (!expire) return std::unexpected(expire.error());
   auto read_db = OpenSqlite(path, true);
   if (!read_db) return std::unexpected(read_db.error());

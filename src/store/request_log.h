@@ -1,8 +1,11 @@
-// The request log: one row for each exchange that ended, in a SQLite file of its own, so that a
-// long report never holds up a charge.
+// The request log: every exchange that ended, in a SQLite file of its own, so that a long report
+// never holds up a charge.
 //
-// Telemetry, not money: Append never waits for the disk. A thread of the log's own writes batches;
-// when it cannot keep up the queue drops and counts. Reads use a second connection under a lock of
+// Telemetry, not money: Append never waits for the disk. It encodes the exchange into the batch
+// that is gathered (store/exchange_batch); a thread of the log's own writes the batches, and when
+// it cannot keep up the queue drops and counts. A row of the file is a batch of exchanges that
+// began in the same second or so, so a list reads whole rows from the newest backwards and filters
+// as it decodes, some ten million exchanges a second. Reads use a second connection under a lock of
 // their own and may come from any thread. Times are kept in whole microseconds.
 #pragma once
 
@@ -20,12 +23,12 @@
 
 namespace weir::store {
 
-// Which rows to list. All that are set must hold.
+// Which exchanges to list. All that are set must hold.
 struct RequestQuery {
   std::optional<KeyId> key;
   std::optional<std::string> model;  // asked for
   std::optional<int> status;
-  std::optional<RequestId> after;  // rows older than this one: the last of the page before
+  std::optional<RequestId> after;  // older than this one: the last of the page before
   std::int64_t limit = 50;         // 1..1000
 };
 
@@ -33,9 +36,10 @@ class RequestLog {
  public:
   struct Options {
     std::size_t queue_rows_max = 65'536;
-    std::size_t batch_rows_max = 512;  // rows that wake the writer before its time
+    std::size_t batch_rows_max = 16'384;  // exchanges that wake the writer before its time
     Duration write_interval = Milliseconds(200);
-    // Rows that began this long before the newest are deleted, a few with every batch. 0: never.
+    // Exchanges that began this long before the newest, to about a second, are deleted, a few with
+    // every batch. 0: never.
     Duration keep = Seconds(30 * 24 * 3600);
   };
 
@@ -46,10 +50,12 @@ class RequestLog {
   // Writes what is queued.
   virtual ~RequestLog() = default;
 
-  // Any thread. Returns at once; drops the row when the queue is full.
-  virtual void Append(telemetry::ExchangeRecord record) = 0;
+  // Any thread. Returns at once; drops the exchange when the queue is full. REQUIRES an id that no
+  // other exchange has: one that was appended twice is listed twice.
+  virtual void Append(const telemetry::ExchangeRecord& record) = 0;
 
-  // Newest first, by request id (ids begin with their time). Rows show up within write_interval.
+  // Newest first, by request id (ids begin with their time). Exchanges show up within
+  // write_interval.
   virtual Result<std::vector<telemetry::ExchangeRecord>> List(const RequestQuery& query) = 0;
   virtual Result<std::optional<telemetry::ExchangeRecord>> Find(const RequestId& request) = 0;
 

@@ -4,7 +4,11 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <string>
 #include <thread>
+#include <vector>
+
+#include "store/sqlite.h"
 
 namespace weir::store {
 namespace {
@@ -131,13 +135,119 @@ TEST_F(RequestLogTest, Find_Unknown_IsNothing) {
   EXPECT_FALSE(*found);
 }
 
-TEST_F(RequestLogTest, SameIdTwice_KeepsTheFirstAndTheRestOfTheBatch) {
+// Exchanges are written when they end and listed by when they began: slots and rows of the file
+// must not show in the order.
+TEST_F(RequestLogTest, List_IsInTheOrderOfIds_HoweverExchangesEnded) {
   auto log = Open();
-  log->Append(Row(1));
-  log->Append(Row(1));
-  log->Append(Row(2));
+  std::vector<std::uint64_t> expected;
+  for (std::uint64_t n = 0; n < 60; ++n) {
+    const std::uint64_t scattered = n * 37 % 60;  // each of 0..59 once
+    log->Append(Row(1 + scattered * 250));        // over 15 slots
+    if (n % 7 == 0) log->Flush();
+    expected.push_back(1 + (59 - n) * 250);
+  }
   log->Flush();
-  EXPECT_EQ(Numbers(*log, {}), (std::vector<std::uint64_t>{2, 1}));
+  EXPECT_EQ(Numbers(*log, {.limit = 1000}), expected);
+  std::vector<std::uint64_t> paged;
+  RequestQuery query{.limit = 7};
+  for (auto page = Numbers(*log, query); !page.empty(); page = Numbers(*log, query)) {
+    paged.insert(paged.end(), page.begin(), page.end());
+    query.after = Row(page.back()).request;
+  }
+  EXPECT_EQ(paged, expected);
+  for (const std::uint64_t n : expected) {
+    const auto found = log->Find(Row(n).request);
+    ASSERT_TRUE(found && *found) << n;
+    EXPECT_EQ((*found)->request, Row(n).request);
+  }
+}
+
+TEST_F(RequestLogTest, MoreThanOneRowHolds_IsListedWhole) {
+  auto log = Open();
+  std::vector<std::uint64_t> expected;
+  for (std::uint64_t n = 1; n <= 900; ++n) {
+    telemetry::ExchangeRecord row = Row(0);
+    row.request.low = n;
+    row.model_served = std::string(300, static_cast<char>('a' + n % 2));  // never as before
+    log->Append(row);
+    expected.push_back(901 - n);
+  }
+  log->Flush();
+  EXPECT_EQ(Numbers(*log, {.limit = 1000}), expected);
+}
+
+// A file of schema version 1 had one row for each exchange.
+TEST_F(RequestLogTest, OldFile_IsMovedOver) {
+  const auto execute = [&](const std::string& sql) {
+    auto db = OpenSqlite(path);
+    ASSERT_TRUE(db);
+    const auto done = Execute(db->get(), sql.c_str());
+    ASSERT_TRUE(done) << done.error().detail;
+  };
+  execute(
+      "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL,"
+      " applied_at TEXT NOT NULL DEFAULT '') STRICT;"
+      "INSERT INTO schema_version (version, name) VALUES (1, '0001_exchange');"
+      "CREATE TABLE exchange (request BLOB PRIMARY KEY, key BLOB, started_at_us, ending, refusal,"
+      " status, operation, model, model_served, upstream, attempts, flags, usage_source,"
+      " input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens,"
+      " held_nano_usd, charged_nano_usd, overrun_nano_usd, total_us, upstream_us, first_byte_us,"
+      " durable_us) WITHOUT ROWID;"
+      // Ids of three slots; the last has no key.
+      "INSERT INTO exchange VALUES"
+      " (x'018bcfe568000000000000000000000b', x'00000000000000070000000000000002',"
+      "  1700000000000123, 1, 0, 200, 'responses', 'm', 'm-2', 'up', 2, 3, 1, 10, 11, 12, 13, 14,"
+      "  15, 16, 17, 18, 19, 20, 21),"
+      " (x'018bcfe570000000000000000000000c', x'00000000000000070000000000000003',"
+      "  1700000002048000, 5, 0, 502, 'responses', 'm', '', 'up', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,"
+      "  0, 0, 0, 0),"
+      " (x'018bcfe570000000000000000000000d', x'00000000000000070000000000000003',"
+      "  1700000002048000, 1, 0, 200, 'responses', 'm', '', 'up', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,"
+      "  0, 0, 0, 0),"
+      " (x'018bcfe590000000000000000000000e', NULL,"
+      "  1700000010240000, 2, 0, 401, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "
+      "0)");
+  for (int opening = 0; opening < 2; ++opening) {  // the second finds it done
+    auto log = Open();
+    ASSERT_NE(log, nullptr);
+    EXPECT_EQ(Numbers(*log, {}), (std::vector<std::uint64_t>{14, 13, 12, 11}));
+    EXPECT_EQ(Numbers(*log, {.key = KeyId{{7, 3}}, .status = 502}),
+              (std::vector<std::uint64_t>{12}));
+    const auto found = log->Find(RequestId{{0x018bcfe568000000, 11}});
+    ASSERT_TRUE(found && *found);
+    const telemetry::ExchangeRecord& is = **found;
+    EXPECT_EQ(is.key, (KeyId{{7, 2}}));
+    EXPECT_EQ(is.started_at.ns, 1'700'000'000'000'123'000);
+    EXPECT_EQ(is.ending, telemetry::EndingKind::kServed);
+    EXPECT_EQ(is.operation, "responses");
+    EXPECT_EQ(is.model_served, "m-2");
+    EXPECT_EQ(is.upstream, "up");
+    EXPECT_EQ(is.attempts, 2);
+    EXPECT_TRUE(is.stream && is.sandbox);
+    EXPECT_EQ(is.usage, (Usage{10, 11, 12, 13, 14, UsageSource::kProvider}));
+    EXPECT_EQ(is.held.n, 15);
+    EXPECT_EQ(is.overrun.n, 17);
+    EXPECT_EQ(is.total, Microseconds(18));
+    EXPECT_EQ(is.durable_time, Microseconds(21));
+    EXPECT_TRUE(log->List({.limit = 1})->front().key.empty());
+  }
+}
+
+TEST_F(RequestLogTest, DamagedRow_IsNamedAndNotReadAsSomethingElse) {
+  {
+    auto log = Open();
+    log->Append(Row(1));
+  }
+  {
+    auto db = OpenSqlite(path);
+    ASSERT_TRUE(db);
+    ASSERT_TRUE(Execute(db->get(), "UPDATE batch SET records = substr(records, 1, 20)"));
+  }
+  auto log = Open();
+  const auto listed = log->List({});
+  ASSERT_FALSE(listed);
+  EXPECT_NE(listed.error().detail.find("damaged"), std::string::npos) << listed.error().detail;
+  EXPECT_FALSE(log->Find(Row(2).request));
 }
 
 TEST_F(RequestLogTest, FullQueue_DropsAndCounts) {
@@ -150,15 +260,21 @@ TEST_F(RequestLogTest, FullQueue_DropsAndCounts) {
   EXPECT_EQ(Numbers(*log, {.limit = 1}), (std::vector<std::uint64_t>{10}));
 }
 
-TEST_F(RequestLogTest, OldRows_AreDeletedAsNewOnesCome) {
-  auto log = Open({.keep = Milliseconds(100)});
-  for (std::uint64_t n = 1; n <= 10; ++n) log->Append(Row(n));
+TEST_F(RequestLogTest, OldExchanges_AreDeletedAsNewOnesCome) {
+  auto log = Open({.keep = Seconds(100)});
+  for (std::uint64_t n = 1; n <= 10; ++n) log->Append(Row(1000 * 10 * n));
   log->Flush();
   EXPECT_EQ(Numbers(*log, {}).size(), 10U);
-  for (std::uint64_t n = 105; n <= 108; ++n) log->Append(Row(n));
+  log->Append(Row(145'000));
   log->Flush();
-  // Older than 108 - 100: 1..7 went.
-  EXPECT_EQ(Numbers(*log, {}), (std::vector<std::uint64_t>{108, 107, 106, 105, 10, 9, 8}));
+  // Two rows go with each that comes; 10 to 40 seconds are older than 145 - 100.
+  EXPECT_EQ(Numbers(*log, {}).back(), 30'000U);
+  log->Append(Row(145'001));
+  log->Flush();
+  EXPECT_EQ(Numbers(*log, {}).back(), 50'000U);
+  log->Append(Row(145'002));
+  log->Flush();
+  EXPECT_EQ(Numbers(*log, {}).back(), 50'000U);
 }
 
 TEST_F(RequestLogTest, ManyThreads_WriteAndReadAtOnce) {

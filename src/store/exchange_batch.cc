@@ -1,0 +1,219 @@
+#include "store/exchange_batch.h"
+
+#include <bit>
+#include <cstring>
+#include <string>
+
+namespace weir::store {
+namespace {
+
+constexpr std::uint8_t kVersion = 1;
+constexpr std::int64_t kFlagStream = 1;
+constexpr std::int64_t kFlagSandbox = 2;
+constexpr std::size_t kIdBytes = 16;
+constexpr std::size_t kVarintBytesMax = 10;
+// A word that is longer is appended on its own; nearly all are shorter.
+constexpr std::size_t kShortWordBytes = 64;
+
+std::uint64_t BigEndian(std::uint64_t value) {
+  return std::endian::native == std::endian::big ? value : std::byteswap(value);
+}
+
+void PutId(const Id128& id, std::uint8_t* to) {
+  const std::uint64_t halves[2] = {BigEndian(id.high), BigEndian(id.low)};
+  std::memcpy(to, halves, kIdBytes);
+}
+
+Id128 GetId(const void* from) {
+  std::uint64_t halves[2];
+  std::memcpy(halves, from, kIdBytes);
+  return {BigEndian(halves[0]), BigEndian(halves[1])};
+}
+
+std::uint8_t* PutVarint(std::uint64_t value, std::uint8_t* to) {
+  for (; value >= 0x80; value >>= 7) *to++ = static_cast<std::uint8_t>(value | 0x80);
+  *to++ = static_cast<std::uint8_t>(value);
+  return to;
+}
+
+std::uint64_t ZigZag(std::int64_t value) {
+  return (static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63);
+}
+
+// The microsecond an id's millisecond begins with; as an unsigned number, so that no clock can
+// overflow it.
+std::uint64_t MicrosecondOf(const Id128& id) { return (id.high >> 16) * 1000; }
+
+template <class Enum>
+std::int64_t Code(Enum value) {
+  return static_cast<std::int64_t>(value);
+}
+
+}  // namespace
+
+void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
+  // Written into a small array and appended whole: growing the buffer byte by byte would check its
+  // capacity for each.
+  constexpr std::size_t kBytesMax = kIdBytes +
+                                    ExchangeReader::kWords * (kVarintBytesMax + kShortWordBytes) +
+                                    ExchangeReader::kNumbers * kVarintBytesMax;
+  std::uint8_t buffer[kBytesMax];
+  std::uint8_t* to = buffer;
+  if (bytes_.empty()) {
+    bytes_.reserve(256);
+    bytes_.push_back(kVersion);
+  }
+
+  PutId(record.request, to);
+  to += kIdBytes;
+
+  std::uint8_t key[kIdBytes];
+  PutId(record.key, key);
+  const std::string_view words[ExchangeReader::kWords] = {
+      {reinterpret_cast<const char*>(key), record.key.empty() ? 0 : kIdBytes},
+      record.operation,
+      record.model,
+      record.model_served,
+      record.upstream};
+  for (std::size_t i = 0; i < ExchangeReader::kWords; ++i) {
+    const std::string_view word = words[i];
+    Place& before = words_[i];
+    if (word.size() == before.size &&
+        (word.empty() || std::memcmp(word.data(), bytes_.data() + before.at, word.size()) == 0)) {
+      *to++ = 0;
+      continue;
+    }
+    to = PutVarint(word.size() + 1, to);
+    before = {bytes_.size() + static_cast<std::size_t>(to - buffer), word.size()};
+    if (word.size() <= kShortWordBytes) {
+      if (!word.empty()) std::memcpy(to, word.data(), word.size());
+      to += word.size();
+    } else {
+      bytes_.insert(bytes_.end(), buffer, to);
+      bytes_.insert(bytes_.end(), word.begin(), word.end());
+      to = buffer;
+    }
+  }
+
+  const auto started =
+      static_cast<std::uint64_t>(record.started_at.ns / 1000) - MicrosecondOf(record.request);
+  const std::int64_t numbers[ExchangeReader::kNumbers] = {
+      static_cast<std::int64_t>(started),
+      Code(record.ending),
+      Code(record.refusal),
+      record.status,
+      record.attempts,
+      (record.stream ? kFlagStream : 0) | (record.sandbox ? kFlagSandbox : 0),
+      Code(record.usage.source),
+      record.usage.input_tokens,
+      record.usage.cached_input_tokens,
+      record.usage.cache_write_tokens,
+      record.usage.output_tokens,
+      record.usage.reasoning_tokens,
+      record.held.n,
+      record.charged.n,
+      record.overrun.n,
+      record.total.ns / 1000,
+      record.upstream_time.ns / 1000,
+      record.first_byte.ns / 1000,
+      record.durable_time.ns / 1000};
+  for (const std::int64_t number : numbers) to = PutVarint(ZigZag(number), to);
+  bytes_.insert(bytes_.end(), buffer, to);
+  ++count_;
+}
+
+void ExchangeBatch::Clear() {
+  bytes_.clear();
+  words_ = {};
+  count_ = 0;
+}
+
+ExchangeReader::ExchangeReader(std::span<const std::uint8_t> bytes) : rest_(bytes) {
+  damaged_ = rest_.empty() || rest_.front() != kVersion;
+  if (!damaged_) rest_ = rest_.subspan(1);
+}
+
+bool ExchangeReader::Varint(std::uint64_t& value) {
+  value = 0;
+  for (std::size_t i = 0; i < kVarintBytesMax && i < rest_.size(); ++i) {
+    value |= std::uint64_t{rest_[i] & 0x7FU} << (7 * i);
+    if (rest_[i] < 0x80) {
+      rest_ = rest_.subspan(i + 1);
+      return true;
+    }
+  }
+  return false;
+}
+
+bool ExchangeReader::Next() {
+  if (damaged_ || rest_.empty()) return false;
+  damaged_ = !Read();
+  return !damaged_;
+}
+
+bool ExchangeReader::Read() {
+  if (rest_.size() < kIdBytes) return false;
+  request_ = RequestId{GetId(rest_.data())};
+  rest_ = rest_.subspan(kIdBytes);
+  for (std::string_view& word : words_) {
+    std::uint64_t length = 0;
+    if (!Varint(length)) return false;
+    if (length == 0) continue;
+    --length;
+    if (length > rest_.size()) return false;
+    word = {reinterpret_cast<const char*>(rest_.data()), static_cast<std::size_t>(length)};
+    rest_ = rest_.subspan(static_cast<std::size_t>(length));
+  }
+  if (!words_[kKey].empty() && words_[kKey].size() != kIdBytes) return false;
+  for (std::int64_t& number : numbers_) {
+    std::uint64_t value = 0;
+    if (!Varint(value)) return false;
+    number = static_cast<std::int64_t>((value >> 1) ^ (0 - (value & 1)));
+  }
+  return true;
+}
+
+KeyId ExchangeReader::key() const {
+  return words_[kKey].empty() ? KeyId{} : KeyId{GetId(words_[kKey].data())};
+}
+
+telemetry::ExchangeRecord ExchangeReader::Record() const {
+  // Multiplied as unsigned numbers: damaged bytes may not overflow.
+  const auto nanoseconds = [](std::uint64_t microseconds) {
+    return static_cast<std::int64_t>(microseconds * 1000);
+  };
+  const auto duration = [&](Number which) {
+    return Duration{nanoseconds(static_cast<std::uint64_t>(number(which)))};
+  };
+  telemetry::ExchangeRecord record;
+  record.request = request_;
+  record.key = key();
+  record.started_at = {
+      nanoseconds(static_cast<std::uint64_t>(number(kStartedUs)) + MicrosecondOf(request_))};
+  record.ending = static_cast<telemetry::EndingKind>(number(kEnding));
+  record.refusal = static_cast<Refusal>(number(kRefusal));
+  record.status = static_cast<int>(number(kStatus));
+  record.operation = words_[kOperation];
+  record.model = words_[kModel];
+  record.model_served = words_[kModelServed];
+  record.upstream = words_[kUpstream];
+  record.attempts = static_cast<std::int32_t>(number(kAttempts));
+  record.stream = (number(kFlags) & kFlagStream) != 0;
+  record.sandbox = (number(kFlags) & kFlagSandbox) != 0;
+  record.usage.source = static_cast<UsageSource>(number(kUsageSource));
+  record.usage.input_tokens = number(kInputTokens);
+  record.usage.cached_input_tokens = number(kCachedInputTokens);
+  record.usage.cache_write_tokens = number(kCacheWriteTokens);
+  record.usage.output_tokens = number(kOutputTokens);
+  record.usage.reasoning_tokens = number(kReasoningTokens);
+  record.held = {number(kHeldNanoUsd)};
+  record.charged = {number(kChargedNanoUsd)};
+  record.overrun = {number(kOverrunNanoUsd)};
+  record.total = duration(kTotalUs);
+  record.upstream_time = duration(kUpstreamUs);
+  record.first_byte = duration(kFirstByteUs);
+  record.durable_time = duration(kDurableUs);
+  return record;
+}
+
+}  // namespace weir::store

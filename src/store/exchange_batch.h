@@ -1,0 +1,108 @@
+// How the request log keeps exchanges on disk: many records in one blob, each told as its
+// difference from the one before where that is shorter. One SQLite row for each exchange costs its
+// thread ten times as much.
+//
+// FROZEN. Version 1; `varint` is unsigned LEB128, `zigzag` a varint of (n << 1) ^ (n >> 63):
+//
+//   batch   := version:u8(=1) record*
+//   record  := request:16 bytes, big endian, then words, then numbers
+//   words   := key operation model model_served upstream
+//   word    := 0:varint             the same as in the record before (empty before the first)
+//            | length + 1:varint, the bytes      key: 16 bytes big endian, or none
+//   numbers := zigzag each, in the order of Number below
+//
+// Whoever needs another number appends it to the list under a new version; version 1 is read for as
+// long as logs are kept.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/id.h"
+#include "telemetry/exchange_record.h"
+
+namespace weir::store {
+
+// The slot an exchange is filed under: its id's time in units of 1,024 ms. Ids of a later slot are
+// larger than all of an earlier one.
+constexpr std::int64_t SlotOf(const RequestId& request) {
+  return static_cast<std::int64_t>(request.high >> 26);
+}
+
+// Encodes. Used by one thread at a time.
+class ExchangeBatch {
+ public:
+  // cost  about 50 ns; allocates only while the batch grows.
+  void Append(const telemetry::ExchangeRecord& record);
+
+  std::uint32_t count() const { return count_; }
+  std::span<const std::uint8_t> bytes() const { return bytes_; }
+  void Clear();
+
+ private:
+  struct Place {
+    std::size_t at = 0;
+    std::size_t size = 0;
+  };
+  std::vector<std::uint8_t> bytes_;
+  std::array<Place, 5> words_{};  // of the last record, in bytes_
+  std::uint32_t count_ = 0;
+};
+
+// Decodes a batch, record by record. Safe on any bytes.
+class ExchangeReader {
+ public:
+  enum Word : std::uint8_t { kKey, kOperation, kModel, kModelServed, kUpstream, kWords };
+  enum Number : std::uint8_t {
+    kStartedUs,  // after the millisecond of the id
+    kEnding,
+    kRefusal,
+    kStatus,
+    kAttempts,
+    kFlags,  // 1 stream, 2 sandbox
+    kUsageSource,
+    kInputTokens,
+    kCachedInputTokens,
+    kCacheWriteTokens,
+    kOutputTokens,
+    kReasoningTokens,
+    kHeldNanoUsd,
+    kChargedNanoUsd,
+    kOverrunNanoUsd,
+    kTotalUs,
+    kUpstreamUs,
+    kFirstByteUs,
+    kDurableUs,
+    kNumbers
+  };
+
+  // `bytes` must live as long as the reader and what it gives.
+  explicit ExchangeReader(std::span<const std::uint8_t> bytes);
+
+  // Goes to the next record. False at the end, and at bytes that Append never writes: then
+  // damaged() is true.
+  bool Next();
+  bool damaged() const { return damaged_; }
+
+  const RequestId& request() const { return request_; }
+  std::string_view word(Word which) const { return words_[which]; }
+  std::int64_t number(Number which) const { return numbers_[which]; }
+  KeyId key() const;
+  telemetry::ExchangeRecord Record() const;
+
+ private:
+  bool Varint(std::uint64_t& value);
+  bool Read();
+
+  std::span<const std::uint8_t> rest_;
+  RequestId request_;
+  std::array<std::string_view, kWords> words_{};
+  std::array<std::int64_t, kNumbers> numbers_{};
+  bool damaged_ = false;
+};
+
+}  // namespace weir::store

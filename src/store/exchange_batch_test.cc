@@ -1,0 +1,189 @@
+// What is encoded is decoded, over the edges of every field; what was never encoded is refused.
+#include "store/exchange_batch.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+
+namespace weir::store {
+namespace {
+
+using telemetry::ExchangeRecord;
+
+void ExpectSame(const ExchangeRecord& is, const ExchangeRecord& want) {
+  EXPECT_EQ(is.request, want.request);
+  EXPECT_EQ(is.key, want.key);
+  EXPECT_EQ(is.started_at.ns, want.started_at.ns / 1000 * 1000);
+  EXPECT_EQ(is.ending, want.ending);
+  EXPECT_EQ(is.refusal, want.refusal);
+  EXPECT_EQ(is.status, want.status);
+  EXPECT_EQ(is.operation, want.operation);
+  EXPECT_EQ(is.model, want.model);
+  EXPECT_EQ(is.model_served, want.model_served);
+  EXPECT_EQ(is.upstream, want.upstream);
+  EXPECT_EQ(is.attempts, want.attempts);
+  EXPECT_EQ(is.stream, want.stream);
+  EXPECT_EQ(is.sandbox, want.sandbox);
+  EXPECT_EQ(is.usage, want.usage);
+  EXPECT_EQ(is.held, want.held);
+  EXPECT_EQ(is.charged, want.charged);
+  EXPECT_EQ(is.overrun, want.overrun);
+  EXPECT_EQ(is.total.ns, want.total.ns / 1000 * 1000);
+  EXPECT_EQ(is.upstream_time.ns, want.upstream_time.ns / 1000 * 1000);
+  EXPECT_EQ(is.first_byte.ns, want.first_byte.ns / 1000 * 1000);
+  EXPECT_EQ(is.durable_time.ns, want.durable_time.ns / 1000 * 1000);
+}
+
+void ExpectReadBack(const std::vector<ExchangeRecord>& records) {
+  ExchangeBatch batch;
+  for (const ExchangeRecord& record : records) batch.Append(record);
+  EXPECT_EQ(batch.count(), records.size());
+  ExchangeReader reader(batch.bytes());
+  for (const ExchangeRecord& record : records) {
+    ASSERT_TRUE(reader.Next());
+    ExpectSame(reader.Record(), record);
+  }
+  EXPECT_FALSE(reader.Next());
+  EXPECT_FALSE(reader.damaged());
+}
+
+ExchangeRecord Usual() {
+  ExchangeRecord record;
+  record.request = RequestId{MakeId({1'700'000'000'123'456'789}, 7, 8)};
+  record.key = KeyId{{9, 10}};
+  record.started_at = {1'700'000'000'123'456'789};
+  record.status = 200;
+  record.operation = "responses";
+  record.model = "gpt-5.5";
+  record.model_served = "gpt-5.5-2026-01-01";
+  record.upstream = "openai";
+  record.attempts = 1;
+  record.usage = {.input_tokens = 400, .output_tokens = 20, .source = UsageSource::kProvider};
+  record.held = {5'000'000};
+  record.charged = {4'000'000};
+  record.total = Milliseconds(1500);
+  record.upstream_time = Milliseconds(1499);
+  return record;
+}
+
+TEST(ExchangeBatch, EveryEdge_ReadsBack) {
+  ExchangeRecord most = Usual();
+  most.request = RequestId{{UINT64_MAX, UINT64_MAX}};
+  most.started_at = {INT64_MAX};
+  most.ending = EndingKind::kCut;
+  most.refusal = Refusal::kUpstreamTimeout;
+  most.status = INT32_MAX;
+  most.attempts = INT32_MAX;
+  most.stream = true;
+  most.usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, UsageSource::kCheckpoint};
+  most.held = most.charged = most.overrun = {INT64_MAX};
+  most.total = most.upstream_time = most.first_byte = most.durable_time = {INT64_MAX};
+  ExchangeRecord least = Usual();
+  least.request = RequestId{{0, 1}};
+  least.started_at = {INT64_MIN};
+  least.status = INT32_MIN;
+  least.sandbox = true;
+  least.held = least.charged = {INT64_MIN};
+  least.total = {INT64_MIN};
+  ExpectReadBack({ExchangeRecord{}, most, least, ExchangeRecord{}, Usual(), most});
+}
+
+TEST(ExchangeBatch, Words_AreToldWhenTheyChange) {
+  std::vector<ExchangeRecord> records(9, Usual());
+  records[1].model = "";
+  records[2].model = "other";
+  records[3].key = {};
+  records[4].key = KeyId{{1, 2}};
+  records[5].model_served = std::string(64, 'x');       // the last that is short
+  records[6].model_served = std::string(65, 'x');       // and the first that is not
+  records[7].model = std::string(1000, '\0') + "\xFF";  // two long ones in one record
+  records[7].model_served = std::string(5000, 'y');
+  ExpectReadBack(records);
+}
+
+TEST(ExchangeBatch, WhatIsAsBefore_CostsLittle) {
+  ExchangeBatch batch;
+  batch.Append(Usual());
+  const std::size_t first = batch.bytes().size();
+  batch.Append(Usual());
+  EXPECT_LE(batch.bytes().size() - first, 60U);
+}
+
+TEST(ExchangeBatch, Cleared_StartsAnew) {
+  ExchangeBatch batch;
+  batch.Append(Usual());
+  batch.Clear();
+  EXPECT_EQ(batch.count(), 0U);
+  batch.Append(Usual());
+  ExchangeReader reader(batch.bytes());
+  ASSERT_TRUE(reader.Next());
+  ExpectSame(reader.Record(), Usual());
+}
+
+// The format is frozen: a file written by an earlier build must read the same.
+TEST(ExchangeBatch, Version1_IsTheseBytes) {
+  ExchangeRecord record;
+  record.request = RequestId{{(5ULL << 16) | 1, 2}};
+  record.started_at = {5'001'000};  // 5 ms and 1 us
+  record.status = 200;
+  record.operation = "op";
+  record.stream = true;
+  record.held = {-1};
+  ExchangeBatch batch;
+  batch.Append(record);
+  batch.Append(record);
+  const std::vector<std::uint8_t> once = {
+      0, 0, 0,   0,    0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,  // the id
+      0, 3, 'o', 'p',  0, 0, 0,                             // words
+      2, 2, 0,   0x90, 3, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0};
+  std::vector<std::uint8_t> expected = {1};
+  expected.insert(expected.end(), once.begin(), once.end());
+  expected.insert(expected.end(), once.begin(), once.end());
+  expected.erase(expected.begin() + 1 + static_cast<std::ptrdiff_t>(once.size()) + 18,
+                 expected.begin() + 1 + static_cast<std::ptrdiff_t>(once.size()) + 20);
+  expected[1 + once.size() + 17] = 0;  // the operation is as before
+  EXPECT_EQ(std::vector<std::uint8_t>(batch.bytes().begin(), batch.bytes().end()), expected);
+}
+
+TEST(ExchangeReader, CutAnywhere_IsDamagedOrShorter) {
+  ExchangeBatch batch;
+  batch.Append(Usual());
+  const std::size_t first = batch.bytes().size();
+  batch.Append(Usual());
+  for (std::size_t size = 0; size < batch.bytes().size(); ++size) {
+    ExchangeReader reader(batch.bytes().first(size));
+    std::size_t count = 0;
+    while (reader.Next()) ++count;
+    EXPECT_EQ(count, size >= first ? 1U : 0U) << size;
+    EXPECT_EQ(reader.damaged(), size != first && size != 1) << size;
+  }
+}
+
+TEST(ExchangeReader, AnyBytes_AreSafe) {
+  ExchangeBatch batch;
+  for (int i = 0; i < 3; ++i) batch.Append(Usual());
+  SeededRandom random(1);
+  for (int round = 0; round < 20'000; ++round) {
+    std::vector<std::uint8_t> bytes(batch.bytes().begin(), batch.bytes().end());
+    for (std::uint64_t changes = 1 + random.Next() % 4; changes > 0; --changes) {
+      bytes[1 + random.Next() % (bytes.size() - 1)] = static_cast<std::uint8_t>(random.Next());
+    }
+    ExchangeReader reader(bytes);
+    while (reader.Next()) static_cast<void>(reader.Record());
+  }
+  EXPECT_TRUE(ExchangeReader(std::vector<std::uint8_t>{2}).damaged());  // of a newer program
+}
+
+TEST(SlotOf, LaterSlots_HaveLargerIds) {
+  const RequestId last{MakeId({1023 * 1'000'000LL}, UINT64_MAX, UINT64_MAX)};
+  const RequestId first{MakeId({1024 * 1'000'000LL}, 0, 0)};
+  EXPECT_EQ(SlotOf(last), 0);
+  EXPECT_EQ(SlotOf(first), 1);
+  EXPECT_LT(last, first);
+}
+
+}  // namespace
+}  // namespace weir::store
