@@ -376,8 +376,8 @@ void Log::Put(Fill&& fill) {
     dropped_.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  // Only the first line after the writer went to sleep pays for waking it. The fence pairs with Run's:
-  // either the writer sees the line before it sleeps, or we see that it lowered the flag.
+  // Only the first line after the writer went to sleep pays for waking it. The fence pairs with
+  // Run's: either the writer sees the line before it sleeps, or we see that it lowered the flag.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (wake_.load(std::memory_order_seq_cst) == 0 &&
       wake_.exchange(1, std::memory_order_seq_cst) == 0) {
