@@ -69,6 +69,12 @@ namespace weir {
     "The upstream did not answer in time")                                                 \
   X(kUpstreamOverloaded, 66, 503, "server_error", "upstream_overloaded",                   \
     "The upstream is overloaded")                                                          \
+  X(kCapacityQueueFull, 67, 429, "capacity_error", "capacity_queue_full",                  \
+    "Capacity queue full")                                                                 \
+  X(kCapacityQueueTimeout, 68, 429, "capacity_error", "capacity_queue_timeout",            \
+    "No capacity became free in time")                                                     \
+  X(kCapabilityUnavailable, 69, 503, "server_error", "capability_unavailable",             \
+    "No upstream account of this API key can serve this kind of request")                  \
   X(kLedgerUnavailable, 80, 503, "server_error", "ledger_unavailable",                     \
     "The ledger cannot record this request now")                                           \
   X(kDraining, 81, 503, "server_error", "draining", "This gateway is shutting down")       \

@@ -50,7 +50,7 @@ enum class UpstreamKind : std::uint8_t {
   kGemini,     // speaks Gemini's generateContent API at base_url
 };
 
-// One account at a provider. The operator's own credentials.
+// One provider's API at one address. Its accounts are the credentials to use there.
 struct Upstream {
   std::string name;
   UpstreamKind kind = UpstreamKind::kOpenAi;
@@ -59,12 +59,67 @@ struct Upstream {
   std::uint16_t port = 443;
   std::string base_path;  // "/v1", no trailing slash
   Secret api_key;
-  std::string ca_file;  // PEM; empty: the system's
+  std::string ca_file;           // PEM; empty: the system's
+  std::int64_t concurrency = 0;  // calls at once over all its accounts; 0: unlimited
   Duration connect_deadline = Seconds(5);
   Duration first_byte_deadline = Seconds(600);
   Duration event_deadline = Seconds(120);  // between two reads of a reply
   Duration total_deadline = Minutes(30);
   std::int64_t reply_bytes_max = 64 << 20;  // a JSON reply; streams are bounded per event
+};
+
+// What a model can be asked for; a bit set.
+enum Capability : std::uint32_t {
+  kCapResponses = 1 << 0,
+  kCapChat = 1 << 1,
+  kCapTranscription = 1 << 2,
+  kCapMessages = 1 << 3,
+  kCapGenerateContent = 1 << 4,
+};
+
+inline constexpr std::uint32_t kCapsAll = (1 << 5) - 1;
+// What a wildcard can be asked for unless the file says otherwise: all that generates. Which of it
+// works is decided by the kinds of its upstreams.
+inline constexpr std::uint32_t kCapsOfWildcard =
+    kCapResponses | kCapChat | kCapMessages | kCapGenerateContent;
+
+// One of the operator's credentials at an upstream, and what it may be used for.
+struct Account {
+  std::string id;  // "upstream/name", or the upstream's name when it has just the one
+  std::uint32_t upstream = 0;  // index into Config::upstreams
+  Secret api_key;
+  bool enabled = true;
+  bool draining = false;            // takes no new call
+  std::vector<std::string> models;  // as callers name them; empty: all that have a route here
+  std::uint32_t capabilities = kCapsAll;
+  std::int32_t weight = 1;     // 1 .. 1000: its share beside accounts of the same priority
+  std::int32_t priority = 50;  // lower ones first
+  std::int64_t concurrency = 0;          // calls at once; 0: unlimited, as below
+  std::int64_t requests_per_minute = 0;
+  std::int64_t tokens_per_minute = 0;
+  std::optional<Instant> expires_at;
+  std::vector<std::string> keys;  // names of the keys it is reserved for; empty: shared
+};
+
+// How long and how many may wait for an account. size 0: nobody waits.
+struct QueueLimits {
+  std::int64_t size = 0;
+  std::int64_t per_key = 10;
+  Duration wait = Seconds(30);
+};
+
+// Accounts that stand in for each other.
+struct Pool {
+  std::string name;
+  std::vector<std::uint32_t> accounts;  // indices into Config::accounts
+  std::int64_t concurrency = 0;         // calls at once; 0: unlimited
+  QueueLimits queue;
+};
+
+// What a key is given: pools, in the order they are asked. The first one's queue is waited in.
+struct Package {
+  std::string name;
+  std::vector<std::uint32_t> pools;  // indices into Config::pools
 };
 
 // What one unit costs. Exact: USD per million tokens with six decimals is a whole number of pUSD.
@@ -81,20 +136,6 @@ struct ModelRoute {
   std::uint32_t upstream = 0;  // index into Config::upstreams
   std::string upstream_model;  // what the upstream calls it; empty (wildcards only): as asked for
 };
-
-// What a model can be asked for; a bit set.
-enum Capability : std::uint32_t {
-  kCapResponses = 1 << 0,
-  kCapChat = 1 << 1,
-  kCapTranscription = 1 << 2,
-  kCapMessages = 1 << 3,
-  kCapGenerateContent = 1 << 4,
-};
-
-// What a wildcard can be asked for unless the file says otherwise: all that generates. Which of it
-// works is decided by the kinds of its upstreams.
-inline constexpr std::uint32_t kCapsOfWildcard =
-    kCapResponses | kCapChat | kCapMessages | kCapGenerateContent;
 
 struct Model {
   std::string id;  // as callers name it; "*" takes any name no other model has
@@ -155,7 +196,11 @@ struct Config {
   HangUpRule hang_up_rule = HangUpRule::kAbortAndBillObserved;
   std::int64_t useful_output_tokens_min = 256;  // a clamp below this is a refusal
   CallerLimits caller_limits;
+  std::int64_t concurrency = 0;  // calls to upstreams at once, of the node; 0: unlimited
   std::vector<Upstream> upstreams;
+  std::vector<Account> accounts;
+  std::vector<Pool> pools;        // the first holds every account that is reserved for nobody
+  std::vector<Package> packages;  // the first is that of keys without one
   std::vector<Model> models;
   std::vector<KeySpec> keys;
   KeyLimits key_defaults;  // for keys made through the admin API without limits of their own
