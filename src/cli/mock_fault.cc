@@ -9,13 +9,14 @@
 #include <boost/json/serialize.hpp>
 #include <iterator>
 
+#include "dialect/json_edit.h"
 #include "gateway/sandbox_text.h"
 
 namespace weir::cli {
 namespace {
 
 namespace json = boost::json;
-using gateway::AppendJsonString;
+using dialect::AppendJsonString;
 using gateway::SandboxReply;
 
 constexpr std::int64_t kWaitMsMax = 3'600'000;

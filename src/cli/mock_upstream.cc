@@ -22,6 +22,7 @@
 
 #include "cli/cli.h"
 #include "cli/mock_fault.h"
+#include "dialect/json_edit.h"
 #include "gateway/sandbox_reply.h"
 #include "gateway/sandbox_text.h"
 #include "net/http_server.h"
@@ -30,7 +31,7 @@
 namespace weir::cli {
 namespace {
 
-using gateway::AppendJsonString;
+using dialect::AppendJsonString;
 using gateway::Downstream;
 using gateway::EqualsIgnoreCase;
 using gateway::HeaderView;
