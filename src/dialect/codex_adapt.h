@@ -1,5 +1,5 @@
 // Makes a Responses request fit an upstream that takes less than OpenAI's own API, as a table of
-// rules (kAdaptRules) that reads like the page it comes from: member, action, profiles, evidence.
+// rules (AdaptRules) that reads like the page it comes from: member, action, profiles, evidence.
 //
 // Nothing is silent: every change has a name in `changes`, for a response header, the log and the
 // receipt. Nothing poses as another client: no vendor's prompt, no header, no identity is added.
@@ -44,49 +44,75 @@ enum class AdaptEndpoint : std::uint8_t {
 };
 
 enum class AdaptAction : std::uint8_t {
-  kDrop,     // the member is taken out
+  kDrop,     // the member is taken out, or with a step: parts of it
   kForce,    // the member gets this value, whatever it was
   kDefault,  // the member gets this value when it is absent, null or blank
-  kRewrite,  // the member is brought into another form, see the rule's note
+  kRewrite,  // the member is brought into another form
+};
+
+// Where a rule applies. Except for kCompact, a rule never applies to /responses/compact.
+enum class AdaptScope : std::uint8_t {
+  kStrict,   // responses_strict alone
+  kBoth,     // both profiles
+  kCompact,  // /responses/compact, both profiles
+};
+
+// What a rule does beyond setting or dropping a whole member.
+enum class AdaptStep : std::uint8_t {
+  kWhole,
+  kPlainModel,
+  kEffortSuffix,
+  kFunctionsToTools,
+  kFunctionCallToToolChoice,
+  kFlatTools,
+  kNamelessTools,
+  kFlatToolChoice,
+  kInputToList,
+  kSystemToInstructions,
+  kCallIds,
+  kItemReferences,
+  kItemIds,
 };
 
 // One row of the table.
 struct AdaptRule {
   std::string_view member;
-  AdaptAction action;
-  bool openai_api;         // applies to this profile
-  bool responses_strict;   // applies to this profile
-  bool compact;            // applies to /responses/compact (and then not to /responses)
-  std::string_view value;  // kForce, kDefault: JSON text; kRewrite: which rewrite, in words
+  AdaptAction action = AdaptAction::kDrop;
+  AdaptScope scope = AdaptScope::kStrict;
+  std::string_view value = {};  // kForce, kDefault: JSON text; with a step: its name in `changes`
+  AdaptStep step = AdaptStep::kWhole;
 };
 
 // The whole table, in the order in which the rules are applied. For reference pages and tests.
 std::span<const AdaptRule> AdaptRules();
 
 // A change that an operator orders for one key: the value at `path` becomes `value`. Objects on the
-// way are made when absent; an element of an array must exist, or be the next one.
+// way are made when absent; an element of an array must exist, or be the next one. Made by
+// ParsePayloadRule, which AdaptForCodex trusts.
 struct PayloadRule {
   std::vector<std::string> path;  // 1..kPayloadPathMax segments; digits index an array
   std::string value;              // JSON text
 };
 
 inline constexpr std::size_t kPayloadPathMax = 16;
-inline constexpr std::size_t kPayloadIndexMax = 9999;
+inline constexpr std::size_t kAdaptMembersMax = 1024;  // top-level members of a body
 
 // A rule from an option's text: path "a.b.0" of [A-Za-z0-9_-] segments, value JSON. Refused with a
-// sentence: an empty or long path, a value that is not JSON, and the members `model` and `stream`,
-// which decide price, permission and the form of the reply.
+// sentence: an empty or long path, a value that is not JSON or too deep, and the members `model`
+// and `stream`, which decide price, permission and the form of the reply.
 std::expected<PayloadRule, std::string> ParsePayloadRule(std::string_view path,
                                                          std::string_view value);
 
 struct AdaptedBody {
   std::string text;
   // What was changed, each once, in order: "drop:temperature", "force:store=false",
-  // "default:instructions", "rewrite:model", "rule:a.b.0". Printable ASCII.
+  // "default:instructions", "rewrite:input=message_list", "drop:input=item_ids", "rule:a.b.0".
+  // Printable ASCII without commas, so that a header can hold them joined.
   std::vector<std::string> changes;
 };
 
 // The body as the upstream wants it.
+//   rules    of one key, applied last and in order; not for /responses/compact
 //   fails    kInvalidJson: not one RFC 8259 object; kInvalidRequest: a member is there twice, is of
 //            a type that a rule cannot work with, or a payload rule's path leads through a text.
 std::expected<AdaptedBody, ShapeError> AdaptForCodex(std::string_view body, AdaptProfile profile,

@@ -20,26 +20,30 @@ namespace weir::dialect {
 
 // Takes any RFC 8259 value that is UTF-8 and at most kJsonDepthMax deep, with nothing but white
 // space around it. Names that come twice are not looked for here. Cost: linear, no allocation.
-std::expected<void, ShapeError> CheckJson(std::string_view text);
+//   depth_max  at most kJsonDepthMax
+//   fails      kInvalidJson, with a message for the caller
+std::expected<void, ShapeError> CheckJson(std::string_view text,
+                                          std::size_t depth_max = kJsonDepthMax);
 
 enum class JsonKind : std::uint8_t { kObject, kArray, kString, kNumber, kBool, kNull };
 
-// The kind of a value without white space before it.
+// The kind of a value without white space before it. Empty text, which stands for an absent member,
+// counts as null.
 JsonKind KindOf(std::string_view value);
 
 // `value` without white space around it.
 std::string_view TrimJson(std::string_view value);
 
 // The bytes between the quotes of a string, escapes as they stand.
-inline std::string_view Inside(std::string_view string) {
+inline std::string_view InsideQuotes(std::string_view string) {
   return string.substr(1, string.size() - 2);
 }
 
 // The text of a string's inside; half a surrogate pair becomes U+FFFD.
-std::string Decode(std::string_view inside);
+std::string DecodeJson(std::string_view inside);
 
 // Whether a string's inside, decoded, is `text`.
-bool TextIs(std::string_view inside, std::string_view text);
+bool JsonTextIs(std::string_view inside, std::string_view text);
 
 struct JsonMember {
   std::string_view whole;  // from the name's quote to the value's end
