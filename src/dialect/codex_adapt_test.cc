@@ -128,7 +128,7 @@ TEST(AdaptForCodex, Model) {
   }
   // Names that only look like it.
   for (const std::string_view same :
-       {R"("gpt-5-highest")", R"("high")", R"("-high")", R"("openai/")", R"("")",
+       {R"("gpt-5-highest")", R"("high")", R"("-high")", R"("openai/")", R"("")", R"(" ")",
         R"("gpt-5-minimal")", R"("gpt-5-codex-max")"}) {
     EXPECT_EQ(model(same), Fit(fmt::format(R"("model":{})", same)) + " []");
   }
@@ -260,6 +260,22 @@ TEST(AdaptForCodex, Input) {
     SCOPED_TRACE(c.why);
     EXPECT_EQ(Adapt(Fit(c.before)),
               fmt::format("{} [{}]", Fit(c.after.empty() ? c.before : c.after), c.changes));
+  }
+  // The vendor's own calls have no call_id; every other call has one.
+  for (const std::string_view type :
+       {"web_search_call", "file_search_call", "mcp_call", "code_interpreter_call",
+        "image_generation_call", "message"}) {
+    const std::string body = fmt::format(R"({{"input":[{{"type":"{}","id":"i"}}]}})", type);
+    EXPECT_EQ(Adapt(body, kOpenAiApi), body + " []");
+  }
+  for (const std::string_view type :
+       {"function_call", "tool_call", "local_shell_call", "tool_search_call", "custom_tool_call",
+        "mcp_tool_call", "function_call_output", "mcp_tool_call_output", "custom_tool_call_output",
+        "tool_search_output"}) {  // S2A's list
+    EXPECT_EQ(Adapt(fmt::format(R"({{"input":[{{"type":"{}","id":"i"}}]}})", type), kOpenAiApi),
+              fmt::format(R"({{"input":[{{"type":"{}","id":"i","call_id":"i"}}]}} )"
+                          "[rewrite:input=call_ids]",
+                          type));
   }
   // openai_api keeps all of it but puts call ids right.
   EXPECT_EQ(Adapt(R"({"input":"x"})", kOpenAiApi), R"({"input":"x"} [])");

@@ -176,6 +176,12 @@ TEST(ResponsesAggregate, Items) {
                     R"({"type":"response.output_item.done","item":{"a":1}})",
                     R"({"type":"response.output_item.done","item":{"b":1}})"}),
             R"([{"a":1},{"b":1}])");
+  // An index that is done is done.
+  EXPECT_EQ(Output({R"({"type":"response.output_item.done","output_index":0,"item":{"a":1}})",
+                    R"({"type":"response.output_item.done","output_index":0,"item":{"a":2}})",
+                    R"({"type":"response.output_item.added","output_index":0,"item":{"a":3}})",
+                    R"({"type":"response.output_text.delta","output_index":0,"delta":"x"})"}),
+            R"([{"a":1}])");
   EXPECT_EQ(Output({}), "[]");
 }
 
@@ -368,6 +374,54 @@ TEST(Aggregate, Memory_IsBounded) {
     }
     EXPECT_FALSE(more) << delta;
   }
+}
+
+TEST(Aggregate, Memory_IsFreedWithWhatIsReplaced) {
+  SseEvent event;
+  event.has_data = true;
+  StreamAggregate chat(kOpenAiChat, {.bytes_max = 20'000, .model = {}});
+  event.data = R"({"choices":[{"delta":{"x":"xxxxxxxx"},"finish_reason":null}],"usage":{"a":1}})";
+  for (int i = 0; i < 10'000; ++i) ASSERT_TRUE(chat.Add(event));
+  StreamAggregate responses(kOpenAiResponses, {.bytes_max = 20'000, .model = {}});
+  for (int i = 0; i < 10; ++i) {
+    for (int piece = 0; piece < 15; ++piece) {
+      const std::string delta = fmt::format(
+          R"({{"type":"response.output_text.delta","output_index":{},"content_index":{},"delta":"{}"}})",
+          i, piece, std::string(500, 'x'));
+      event.data = delta;
+      ASSERT_TRUE(responses.Add(event));
+    }
+    const std::string done =
+        fmt::format(R"({{"type":"response.output_item.done","output_index":{},"item":{{}}}})", i);
+    event.data = done;
+    ASSERT_TRUE(responses.Add(event));
+  }
+  EXPECT_EQ(responses.held_bytes(), 10U * (256 + 2));
+}
+
+TEST(Aggregate, EmptyEntries_CountToo) {
+  const auto events = [](Dialect dialect, std::string_view head, std::string_view tail) {
+    StreamAggregate aggregate(dialect, {.bytes_max = 20'000, .model = {}});
+    SseEvent event;
+    event.has_data = true;
+    int count = 0;
+    for (; count < 1'000; ++count) {
+      const std::string data = fmt::format("{}{}{}", head, count, tail);
+      event.data = data;
+      if (!aggregate.Add(event)) break;
+    }
+    return count;
+  };
+  EXPECT_LT(events(kOpenAiResponses,
+                   R"({"type":"response.output_text.delta","output_index":0,"content_index":)",
+                   R"(,"delta":""})"),
+            80);
+  EXPECT_LT(events(kOpenAiResponses,
+                   R"({"type":"response.content_part.done","output_index":0,"content_index":)",
+                   R"(,"part":{}})"),
+            80);
+  EXPECT_LT(events(kOpenAiChat, R"({"choices":[{"delta":{"tool_calls":[{"index":)", "}]}}]}"), 80);
+  EXPECT_LT(events(kOpenAiChat, R"({"choices":[{"index":)", "}]}"), 80);
 }
 
 TEST(ChatAggregate, TheRecordedStream_GivesTheRecordedReply) {
