@@ -148,9 +148,16 @@ class Document {
     }
   }
 
-  // Whether the input has results of tools or goes on from an earlier reply: then ids have a
-  // meaning. No rule changes the answer, so it is found once.
-  bool IsContinuation();
+  // What the rules on items need to know first, found in one pass once `input` is a list, so that
+  // most of them need no pass of their own. Rules only ever take away from it.
+  struct Items {
+    bool continuation = false;  // results of tools, or an earlier reply: ids have a meaning
+    bool system = false;        // a role `system`
+    bool no_call_id = false;    // an item that may lack a call_id
+    bool reference = false;     // an item that may be a reference
+    bool id = false;
+  };
+  std::expected<Items, ShapeError> Survey();
 
   std::string Write(std::size_t size_hint) const;
 
@@ -172,7 +179,7 @@ class Document {
 
   std::deque<Entry> entries_;        // a deque: views into `text` stay when another is added
   std::deque<std::string> decoded_;  // names that had escapes
-  std::optional<bool> continuation_;
+  std::optional<Items> items_;
 };
 
 std::expected<Document, ShapeError> Document::Read(std::string_view body) {
@@ -228,25 +235,49 @@ bool IsToolOutput(std::string_view type) {
   return type.ends_with("_call_output") || type == "tool_search_output";
 }
 
-bool Document::IsContinuation() {
-  if (continuation_) return *continuation_;
-  continuation_ = IsFullString(Get("previous_response_id"));
+// Whether an item is a call or a result that are matched by call_id. The calls left out run at the
+// vendor and have no call_id.
+bool HasCallId(std::string_view type) {
+  if (IsToolOutput(type)) return true;
+  if (!type.ends_with("_call")) return false;
+  for (const std::string_view hosted : {"web_search_call", "file_search_call", "mcp_call",
+                                        "code_interpreter_call", "image_generation_call"}) {
+    if (type == hosted) return false;
+  }
+  return true;
+}
+
+// The type of an item; empty when it has none or it is no text.
+std::string TypeOf(std::string_view value) {
+  return KindOf(value) == JsonKind::kString ? DecodeJson(InsideQuotes(value)) : std::string();
+}
+
+std::expected<Document::Items, ShapeError> Document::Survey() {
+  if (items_) return *items_;
+  Items all;
+  all.continuation = IsFullString(Get("previous_response_id"));
   const std::string_view input = Get("input");
-  if (*continuation_ || KindOf(input) != JsonKind::kArray) return *continuation_;
-  JsonElements items(input);
-  std::string_view item;
-  while (!*continuation_ && items.Next(item)) {
-    if (KindOf(item) != JsonKind::kObject) continue;
-    JsonMembers members(item);
-    JsonMember member;
-    while (members.Next(member)) {
-      if (KindOf(member.value) == JsonKind::kString && JsonTextIs(member.name, "type") &&
-          IsToolOutput(DecodeJson(InsideQuotes(member.value)))) {
-        continuation_ = true;
+  if (KindOf(input) == JsonKind::kArray) {
+    JsonElements items(input);
+    std::string_view item;
+    while (items.Next(item)) {
+      if (KindOf(item) != JsonKind::kObject) continue;
+      std::array<JsonMember, 4> found;
+      if (!FindMembers(item, std::array<std::string_view, 4>{"type", "role", "id", "call_id"},
+                       found)) {
+        return Twice("input");
       }
+      const std::string type = TypeOf(found[0].value);
+      const bool id = !found[2].value.empty();
+      all.continuation |= IsToolOutput(type);
+      all.system |= StringIs(found[1].value, "system");
+      all.no_call_id |= id && !IsFullString(found[3].value) && HasCallId(type);
+      all.reference |= type == "item_reference" || (id && type.empty() && found[1].value.empty());
+      all.id |= id;
     }
   }
-  return *continuation_;
+  items_ = all;
+  return all;
 }
 
 // `object` without the members in `without`, which are of this object or empty, and with the
@@ -538,6 +569,9 @@ std::optional<std::string> TextOfContent(std::string_view content) {
 // System messages move in front of the instructions. One with an image or file becomes a developer
 // message, which the backend takes: nothing the caller said is lost.
 Step SystemToInstructions(Document& document) {
+  const auto items = document.Survey();
+  if (!items) return std::unexpected(items.error());
+  if (!items->system) return false;
   std::string texts;
   const auto add = [&texts](std::string_view inside) {
     if (IsBlankInside(inside)) return;
@@ -571,19 +605,10 @@ Step SystemToInstructions(Document& document) {
   return true;
 }
 
-// Whether an item is a call or a result that are matched by call_id. The calls left out run at the
-// vendor and have no call_id.
-bool HasCallId(std::string_view type) {
-  if (IsToolOutput(type)) return true;
-  if (!type.ends_with("_call")) return false;
-  for (const std::string_view hosted : {"web_search_call", "file_search_call", "mcp_call",
-                                        "code_interpreter_call", "image_generation_call"}) {
-    if (type == hosted) return false;
-  }
-  return true;
-}
-
 Step CallIds(Document& document) {
+  const auto items = document.Survey();
+  if (!items) return std::unexpected(items.error());
+  if (!items->no_call_id) return false;
   return MapObjects(document, "input", [](std::string_view item, std::string& text) -> FateOrError {
     std::array<JsonMember, 3> found;
     if (!FindMembers(item, std::array<std::string_view, 3>{"type", "id", "call_id"}, found)) {
@@ -600,7 +625,9 @@ Step CallIds(Document& document) {
 }
 
 Step ItemReferences(Document& document) {
-  if (document.IsContinuation()) return false;
+  const auto items = document.Survey();
+  if (!items) return std::unexpected(items.error());
+  if (items->continuation || !items->reference) return false;
   return MapObjects(document, "input", [](std::string_view item, std::string&) -> FateOrError {
     std::array<JsonMember, 3> found;
     if (!FindMembers(item, std::array<std::string_view, 3>{"type", "role", "id"}, found)) {
@@ -614,7 +641,10 @@ Step ItemReferences(Document& document) {
 }
 
 Step ItemIds(Document& document) {
-  const bool continuation = document.IsContinuation();
+  const auto items = document.Survey();
+  if (!items) return std::unexpected(items.error());
+  if (!items->id) return false;
+  const bool continuation = items->continuation;
   return MapObjects(
       document, "input", [continuation](std::string_view item, std::string& text) -> FateOrError {
         std::array<JsonMember, 3> found;

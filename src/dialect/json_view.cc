@@ -352,8 +352,9 @@ bool FindMembers(std::string_view object, std::span<const std::string_view> name
   JsonMembers members(object);
   JsonMember member;
   while (members.Next(member)) {
+    const bool escaped = member.name.contains('\\');
     for (std::size_t i = 0; i < names.size(); ++i) {
-      if (!JsonTextIs(member.name, names[i])) continue;
+      if (escaped ? !JsonTextIs(member.name, names[i]) : member.name != names[i]) continue;
       const std::uint32_t bit = std::uint32_t{1} << i;
       if ((seen & bit) != 0) return false;
       seen |= bit;
