@@ -85,16 +85,16 @@ inline constexpr std::uint32_t kCapsOfWildcard =
 
 // One of the operator's credentials at an upstream, and what it may be used for.
 struct Account {
-  std::string id;  // "upstream/name", or the upstream's name when it has just the one
+  std::string id;              // "upstream/name", or the upstream's name when it has just the one
   std::uint32_t upstream = 0;  // index into Config::upstreams
   Secret api_key;
   bool enabled = true;
   bool draining = false;            // takes no new call
   std::vector<std::string> models;  // as callers name them; empty: all that have a route here
   std::uint32_t capabilities = kCapsAll;
-  std::int32_t weight = 1;     // 1 .. 1000: its share beside accounts of the same priority
-  std::int32_t priority = 50;  // lower ones first
-  std::int64_t concurrency = 0;          // calls at once; 0: unlimited, as below
+  std::int32_t weight = 1;       // 1 .. 1000: its share beside accounts of the same priority
+  std::int32_t priority = 50;    // lower ones first
+  std::int64_t concurrency = 0;  // calls at once; 0: unlimited, as below
   std::int64_t requests_per_minute = 0;
   std::int64_t tokens_per_minute = 0;
   std::optional<Instant> expires_at;
