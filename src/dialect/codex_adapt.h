@@ -1,6 +1,8 @@
 // Makes a Responses request fit an upstream that takes less than OpenAI's own API, as a table of
 // rules (AdaptRules) that reads like the page it comes from: member, action, profiles, evidence.
 //
+// For bodies of Responses alone; nothing here translates a chat request into one.
+//
 // Nothing is silent: every change has a name in `changes`, for a response header, the log and the
 // receipt. Nothing poses as another client: no vendor's prompt, no header, no identity is added.
 // Requests of a real Codex client (IsCodexClient) are never adapted: they fit already.
@@ -9,7 +11,7 @@
 //  1. A member that no rule changed keeps its bytes; members keep their order, new ones come last.
 //  2. A body that needs no change comes back byte for byte.
 //  3. Adapting an adapted body with the same profile and rules gives the same text again.
-//  4. Linear in the body; nothing recurses; nothing deeper than kJsonDepthMax is taken.
+//  4. Linear in the body; nothing recurses over it; nothing deeper than kJsonDepthMax is taken.
 //
 // What is admitted and priced must be what the upstream reads: read the shape of the adapted body,
 // not of the caller's. A strict profile takes the caller's output bound away, so the hold must then

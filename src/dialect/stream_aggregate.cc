@@ -669,6 +669,18 @@ std::string StreamAggregate::State::WriteCompletion() const {
   return out;
 }
 
+bool LooksLikeEventStream(std::string_view content_type, std::string_view first_bytes) {
+  constexpr std::string_view kType = "text/event-stream";
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  const std::string_view type = content_type.substr(0, kType.size());
+  if (std::ranges::equal(type, kType, {}, lower)) return true;
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (first_bytes.starts_with(kByteOrderMark)) first_bytes.remove_prefix(kByteOrderMark.size());
+  first_bytes = TrimJson(first_bytes);
+  return first_bytes.starts_with("data:") || first_bytes.starts_with("event:") ||
+         first_bytes.starts_with(':');
+}
+
 StreamAggregate::StreamAggregate(Dialect dialect, Options options)
     : state_(std::make_unique<State>(dialect, std::move(options))) {
   CHECK(IsOpenAi(dialect), "only the OpenAI families are aggregated");

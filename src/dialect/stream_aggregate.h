@@ -26,6 +26,11 @@
 
 namespace weir::dialect {
 
+// Whether a reply is an event stream although JSON was asked for, as some upstreams answer: by its
+// Content-Type, or because its first bytes are those of an event, which JSON never begins with.
+//   first_bytes  of the decoded body; 64 are enough
+bool LooksLikeEventStream(std::string_view content_type, std::string_view first_bytes);
+
 enum class AggregateFailure : std::uint8_t {
   kNoTerminal,  // the stream ended before its end: 502, and retryable like a cut
   kUpstream,    // response.failed, an error event or chunk; see error

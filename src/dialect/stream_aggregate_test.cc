@@ -424,6 +424,20 @@ TEST(Aggregate, EmptyEntries_CountToo) {
   EXPECT_LT(events(kOpenAiChat, R"({"choices":[{"index":)", "}]}"), 80);
 }
 
+TEST(LooksLikeEventStream, ByTypeOrFirstBytes) {
+  EXPECT_TRUE(LooksLikeEventStream("text/event-stream", ""));
+  EXPECT_TRUE(LooksLikeEventStream("Text/Event-Stream; charset=utf-8", "{"));
+  for (const std::string_view bytes : {"data: {", "data:{", "event: response.created\n",
+                                       ": ping\n\n", "\xEF\xBB\xBF\n\ndata: 1"}) {
+    EXPECT_TRUE(LooksLikeEventStream("application/json", bytes)) << bytes;
+  }
+  for (const std::string_view bytes :
+       {"", "{\"data\":1}", "\"data:\"", "database", " [", "<html>"}) {
+    EXPECT_FALSE(LooksLikeEventStream("application/json", bytes)) << bytes;
+    EXPECT_FALSE(LooksLikeEventStream("", bytes)) << bytes;
+  }
+}
+
 TEST(ChatAggregate, TheRecordedStream_GivesTheRecordedReply) {
   boost::json::value reply = Completed("openai_chat/with_usage.sse", kOpenAiChat);
   boost::json::value recorded = Parsed(Golden("openai_chat/reply.json"));
