@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/money.h"
@@ -83,6 +84,12 @@ inline constexpr std::uint32_t kCapsAll = (1 << 5) - 1;
 inline constexpr std::uint32_t kCapsOfWildcard =
     kCapResponses | kCapChat | kCapMessages | kCapGenerateContent;
 
+// What an account's backend makes of requests that were adapted for Codex-style use.
+enum class AdaptProfile : std::uint8_t {
+  kOpenAiApi,        // takes all that OpenAI's API takes
+  kResponsesStrict,  // a Codex-style backend: streams only, stores nothing, few parameters
+};
+
 // One of the operator's credentials at an upstream, and what it may be used for.
 struct Account {
   std::string id;              // "upstream/name", or the upstream's name when it has just the one
@@ -99,6 +106,7 @@ struct Account {
   std::int64_t tokens_per_minute = 0;
   std::optional<Instant> expires_at;
   std::vector<std::string> keys;  // names of the keys it is reserved for; empty: shared
+  AdaptProfile adapt = AdaptProfile::kOpenAiApi;
 };
 
 // How long and how many may wait for an account. size 0: nobody waits.
@@ -114,6 +122,12 @@ struct Pool {
   std::vector<std::uint32_t> accounts;  // indices into Config::accounts
   std::int64_t concurrency = 0;         // calls at once; 0: unlimited
   QueueLimits queue;
+};
+
+// A customer: keys that belong together. Sessions of different workspaces never meet.
+struct Workspace {
+  std::string name;
+  std::string package;  // of keys that name none; empty: the first package
 };
 
 // What a key is given: pools, in the order they are asked. The first one's queue is waited in.
@@ -137,6 +151,13 @@ struct ModelRoute {
   std::string upstream_model;  // what the upstream calls it; empty (wildcards only): as asked for
 };
 
+// Under pressure a simple or standard call is served by a lesser model, and a complex one thinks
+// one step less. Decided before the hold, so the price is that of the model that serves.
+struct Downgrade {
+  std::string to;                   // id of a model
+  std::int64_t above_percent = 80;  // of the pool's capacity, the queue included
+};
+
 struct Model {
   std::string id;  // as callers name it; "*" takes any name no other model has
   std::string owned_by;
@@ -147,6 +168,7 @@ struct Model {
   std::string permission;
   std::vector<ModelRoute> routes;  // tried in this order
   std::optional<Price> price;      // none: refused as model_unpriced
+  std::optional<Downgrade> downgrade;
   std::int64_t output_tokens_max = 128'000;
   std::int64_t input_tokens_max = 400'000;
 };
@@ -171,6 +193,10 @@ struct KeySpec {
   std::optional<Instant> expires_at;
   KeyLimits limits;
   Secret secret;
+  std::string workspace;  // empty: a workspace of its own
+  std::string package;    // empty: the workspace's
+  bool codex_adaptation = false;
+  bool allow_downgrade = true;
 };
 
 enum class Durability : std::uint8_t {
@@ -201,6 +227,7 @@ struct Config {
   std::vector<Account> accounts;
   std::vector<Pool> pools;        // the first holds every account that is reserved for nobody
   std::vector<Package> packages;  // the first is that of keys without one
+  std::vector<Workspace> workspaces;
   std::vector<Model> models;
   std::vector<KeySpec> keys;
   KeyLimits key_defaults;  // for keys made through the admin API without limits of their own
@@ -208,6 +235,13 @@ struct Config {
 
   // The model a caller means by `id`, or the wildcard, or null.
   const Model* FindModel(std::string_view id) const;
+  // The package of a key, as an index: the one of accounts reserved for it, else its own, else its
+  // workspace's, else the first. Names that are gone from the file count as none.
+  std::uint32_t PackageOf(std::string_view key, std::string_view workspace,
+                          std::string_view package) const;
+
+  // What PackageOf finds by, made by FinishAccounts; sorted by name.
+  std::vector<std::pair<std::string, std::uint32_t>> reserved_packages;
 };
 
 }  // namespace weir::config
