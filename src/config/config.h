@@ -90,6 +90,14 @@ enum class AdaptProfile : std::uint8_t {
   kResponsesStrict,  // a Codex-style backend: streams only, stores nothing, few parameters
 };
 
+// An HTTP proxy that calls go through: CONNECT for https upstreams.
+struct Proxy {
+  std::string host;  // without brackets
+  std::uint16_t port = 0;
+
+  friend bool operator==(const Proxy&, const Proxy&) = default;
+};
+
 // One of the operator's credentials at an upstream, and what it may be used for.
 struct Account {
   std::string id;              // "upstream/name", or the upstream's name when it has just the one
@@ -107,6 +115,7 @@ struct Account {
   std::optional<Instant> expires_at;
   std::vector<std::string> keys;  // names of the keys it is reserved for; empty: shared
   AdaptProfile adapt = AdaptProfile::kOpenAiApi;
+  std::optional<Proxy> proxy;  // none: straight to the upstream
 };
 
 // How long and how many may wait for an account. size 0: nobody waits.

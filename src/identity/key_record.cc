@@ -39,6 +39,9 @@ MadeKey MakeKeyWithSecret(const NewKey& wanted, KeyId id, std::string_view prefi
   record.models = ModelAllowList(wanted.models);
   record.expires_at = wanted.expires_at;
   record.workspace = wanted.workspace;
+  record.package = wanted.package;
+  record.codex_adaptation = wanted.codex_adaptation;
+  record.allow_downgrade = wanted.allow_downgrade;
   record.limits = wanted.limits;
   record.created_at = now;
   return {std::move(record), std::move(secret)};

@@ -55,7 +55,10 @@ struct KeyRecord {
   // Models it may use and see, sorted; null: all. Shared, because keys of one plan have one list.
   std::shared_ptr<const std::vector<std::string>> models;
   std::optional<Instant> expires_at;  // works while now < expires_at
-  std::string workspace;
+  std::string workspace;  // empty: one of its own
+  std::string package;    // empty: the workspace's
+  bool codex_adaptation = false;
+  bool allow_downgrade = true;
   config::KeyLimits limits;
   Instant created_at;
   std::optional<Instant> rotated_at;
@@ -81,7 +84,10 @@ struct NewKey {
   std::vector<std::string> permissions;
   std::vector<std::string> models;  // empty: all
   std::optional<Instant> expires_at;
-  std::string workspace;
+  std::string workspace;  // empty: one of its own
+  std::string package;    // empty: the workspace's
+  bool codex_adaptation = false;
+  bool allow_downgrade = true;
   config::KeyLimits limits;
 };
 
