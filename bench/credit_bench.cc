@@ -254,7 +254,7 @@ void RequestLogRow(benchmark::State& state) {
     row.operation = "responses";
     row.model = row.model_served = "gpt-4o-mini";
     row.upstream = "openai";
-    log->Append(std::move(row));
+    log->Append(row);
     if (n % 16'384 == 0) log->Flush();  // or the queue would drop most of them
   }
   log->Flush();

@@ -17,67 +17,66 @@
 namespace weir {
 
 // name, value, status, type, code ("" = null), message
-#define WEIR_REFUSALS(X)                                                                   \
-  X(kNone, 0, 200, "", "", "")                                                             \
-  X(kMissingApiKey, 1, 401, "authentication_error", "invalid_api_key",                     \
-    "Please provide an API key in the x-api-key, x-goog-api-key, or Authorization header") \
-  X(kInvalidApiKey, 2, 401, "authentication_error", "", "Invalid API key")                 \
-  X(kPermissionDenied, 3, 403, "permission_denied", "permission_denied",                   \
-    "This API key does not have permission to access OpenAI")                              \
-  X(kUnknownPath, 10, 404, "invalid_request_error", "unknown_url",                         \
-    "Unknown request URL. Check the path and the API version")                             \
-  X(kMethodNotAllowed, 11, 405, "invalid_request_error", "method_not_allowed",             \
-    "This method is not allowed for this URL")                                             \
-  X(kUpgradeRefused, 12, 426, "invalid_request_error", "upgrade_not_supported",            \
-    "WebSocket transport is not available here; send POST /responses")                     \
-  X(kUnsupportedMediaType, 13, 415, "invalid_request_error", "unsupported_media_type",     \
-    "The request body must be application/json")                                           \
-  X(kBodyTooLarge, 14, 413, "invalid_request_error", "request_too_large",                  \
-    "The request body is larger than this gateway accepts")                                \
-  X(kInvalidJson, 15, 400, "invalid_request_error", "invalid_json",                        \
-    "The request body is not valid JSON")                                                  \
-  X(kInvalidRequest, 16, 400, "invalid_request_error", "invalid_request",                  \
-    "The request is not valid")                                                            \
-  X(kModelNotFound, 17, 404, "invalid_request_error", "model_not_found",                   \
-    "The model does not exist or this API key may not use it")                             \
-  X(kModelUnpriced, 18, 503, "server_error", "model_unpriced",                             \
-    "The model has no price yet, so it is not served")                                     \
-  X(kRequestTimeout, 19, 408, "invalid_request_error", "request_timeout",                  \
-    "The request body did not arrive in time")                                             \
-  X(kConcurrencyLimit, 30, 429, "rate_limit_error", "concurrency_limit_exceeded",          \
-    "Too many requests of this API key are in progress")                                   \
-  X(kRateLimitRequests, 31, 429, "rate_limit_error", "rate_limit_exceeded",                \
-    "Too many requests per minute for this API key")                                       \
-  X(kRateLimitTokens, 32, 429, "rate_limit_error", "rate_limit_exceeded",                  \
-    "Too many tokens per minute for this API key")                                         \
-  X(kRequestExceedsBudget, 40, 402, "billing_error", "request_exceeds_budget",             \
-    "This request can cost more than the budget of this API key allows")                   \
-  X(kInFlightReserved, 41, 429, "rate_limit_error", "in_flight_reserved",                  \
-    "The rest of the budget is reserved by requests in progress")                          \
-  X(kBudgetExceeded, 42, 402, "billing_error", "budget_exceeded",                          \
-    "The budget of this API key is used up")                                               \
-  X(kNoCapacity, 60, 503, "server_error", "no_capacity",                                   \
-    "No upstream account can take this request now")                                       \
-  X(kUsageLimitReached, 61, 429, "usage_limit_reached", "usage_limit_reached",             \
-    "The usage limit has been reached")                                                    \
-  X(kUpstreamRateLimited, 62, 429, "rate_limit_error", "upstream_rate_limited",            \
-    "The upstream is limiting requests")                                                   \
-  X(kUpstreamRejectedUs, 63, 502, "server_error", "upstream_auth_failed",                  \
-    "The upstream account was refused")                                                    \
-  X(kUpstreamError, 64, 502, "server_error", "upstream_error", "The upstream failed")      \
-  X(kUpstreamTimeout, 65, 504, "server_error", "upstream_timeout",                         \
-    "The upstream did not answer in time")                                                 \
-  X(kUpstreamOverloaded, 66, 503, "server_error", "upstream_overloaded",                   \
-    "The upstream is overloaded")                                                          \
-  X(kCapacityQueueFull, 67, 429, "capacity_error", "capacity_queue_full",                  \
-    "Capacity queue full")                                                                 \
-  X(kCapacityQueueTimeout, 68, 429, "capacity_error", "capacity_queue_timeout",            \
-    "No capacity became free in time")                                                     \
-  X(kCapabilityUnavailable, 69, 503, "server_error", "capability_unavailable",             \
-    "No upstream account of this API key can serve this kind of request")                  \
-  X(kLedgerUnavailable, 80, 503, "server_error", "ledger_unavailable",                     \
-    "The ledger cannot record this request now")                                           \
-  X(kDraining, 81, 503, "server_error", "draining", "This gateway is shutting down")       \
+#define WEIR_REFUSALS(X)                                                                         \
+  X(kNone, 0, 200, "", "", "")                                                                   \
+  X(kMissingApiKey, 1, 401, "authentication_error", "invalid_api_key",                           \
+    "Please provide an API key in the x-api-key, x-goog-api-key, or Authorization header")       \
+  X(kInvalidApiKey, 2, 401, "authentication_error", "", "Invalid API key")                       \
+  X(kPermissionDenied, 3, 403, "permission_denied", "permission_denied",                         \
+    "This API key does not have permission to access OpenAI")                                    \
+  X(kUnknownPath, 10, 404, "invalid_request_error", "unknown_url",                               \
+    "Unknown request URL. Check the path and the API version")                                   \
+  X(kMethodNotAllowed, 11, 405, "invalid_request_error", "method_not_allowed",                   \
+    "This method is not allowed for this URL")                                                   \
+  X(kUpgradeRefused, 12, 426, "invalid_request_error", "upgrade_not_supported",                  \
+    "WebSocket transport is not available here; send POST /responses")                           \
+  X(kUnsupportedMediaType, 13, 415, "invalid_request_error", "unsupported_media_type",           \
+    "The request body must be application/json")                                                 \
+  X(kBodyTooLarge, 14, 413, "invalid_request_error", "request_too_large",                        \
+    "The request body is larger than this gateway accepts")                                      \
+  X(kInvalidJson, 15, 400, "invalid_request_error", "invalid_json",                              \
+    "The request body is not valid JSON")                                                        \
+  X(kInvalidRequest, 16, 400, "invalid_request_error", "invalid_request",                        \
+    "The request is not valid")                                                                  \
+  X(kModelNotFound, 17, 404, "invalid_request_error", "model_not_found",                         \
+    "The model does not exist or this API key may not use it")                                   \
+  X(kModelUnpriced, 18, 503, "server_error", "model_unpriced",                                   \
+    "The model has no price yet, so it is not served")                                           \
+  X(kRequestTimeout, 19, 408, "invalid_request_error", "request_timeout",                        \
+    "The request body did not arrive in time")                                                   \
+  X(kConcurrencyLimit, 30, 429, "rate_limit_error", "concurrency_limit_exceeded",                \
+    "Too many requests of this API key are in progress")                                         \
+  X(kRateLimitRequests, 31, 429, "rate_limit_error", "rate_limit_exceeded",                      \
+    "Too many requests per minute for this API key")                                             \
+  X(kRateLimitTokens, 32, 429, "rate_limit_error", "rate_limit_exceeded",                        \
+    "Too many tokens per minute for this API key")                                               \
+  X(kRequestExceedsBudget, 40, 402, "billing_error", "request_exceeds_budget",                   \
+    "This request can cost more than the budget of this API key allows")                         \
+  X(kInFlightReserved, 41, 429, "rate_limit_error", "in_flight_reserved",                        \
+    "The rest of the budget is reserved by requests in progress")                                \
+  X(kBudgetExceeded, 42, 402, "billing_error", "budget_exceeded",                                \
+    "The budget of this API key is used up")                                                     \
+  X(kNoCapacity, 60, 503, "server_error", "no_capacity",                                         \
+    "No upstream account can take this request now")                                             \
+  X(kUsageLimitReached, 61, 429, "usage_limit_reached", "usage_limit_reached",                   \
+    "The usage limit has been reached")                                                          \
+  X(kUpstreamRateLimited, 62, 429, "rate_limit_error", "upstream_rate_limited",                  \
+    "The upstream is limiting requests")                                                         \
+  X(kUpstreamRejectedUs, 63, 502, "server_error", "upstream_auth_failed",                        \
+    "The upstream account was refused")                                                          \
+  X(kUpstreamError, 64, 502, "server_error", "upstream_error", "The upstream failed")            \
+  X(kUpstreamTimeout, 65, 504, "server_error", "upstream_timeout",                               \
+    "The upstream did not answer in time")                                                       \
+  X(kUpstreamOverloaded, 66, 503, "server_error", "upstream_overloaded",                         \
+    "The upstream is overloaded")                                                                \
+  X(kCapacityQueueFull, 67, 429, "capacity_error", "capacity_queue_full", "Capacity queue full") \
+  X(kCapacityQueueTimeout, 68, 429, "capacity_error", "capacity_queue_timeout",                  \
+    "No capacity became free in time")                                                           \
+  X(kCapabilityUnavailable, 69, 503, "server_error", "capability_unavailable",                   \
+    "No upstream account of this API key can serve this kind of request")                        \
+  X(kLedgerUnavailable, 80, 503, "server_error", "ledger_unavailable",                           \
+    "The ledger cannot record this request now")                                                 \
+  X(kDraining, 81, 503, "server_error", "draining", "This gateway is shutting down")             \
   X(kInternal, 82, 500, "server_error", "internal_error", "Internal error")
 
 enum class Refusal : std::uint8_t {
