@@ -18,22 +18,29 @@ std::vector<std::uint32_t> SharedAccounts(const Config& config) {
 
 }  // namespace
 
-void FinishAccounts(Config& config) {
+void AddImpliedAccounts(Config& config) {
+  std::vector<bool> has(config.upstreams.size());
+  for (const Account& account : config.accounts) {
+    if (account.upstream < has.size()) has[account.upstream] = true;
+  }
   for (std::uint32_t i = 0; i < config.upstreams.size(); ++i) {
-    const bool has = std::ranges::any_of(
-        config.accounts, [&](const Account& account) { return account.upstream == i; });
-    if (has) continue;
+    if (has[i]) continue;
     Account account;
     account.id = config.upstreams[i].name;
     account.upstream = i;
     account.api_key = config.upstreams[i].api_key;
     config.accounts.push_back(std::move(account));
   }
-  if (config.pools.empty()) config.pools.push_back({.name = "default"});
+}
+
+void FinishAccounts(Config& config) {
+  AddImpliedAccounts(config);
+  if (config.pools.empty()) config.pools.push_back({.name = std::string(kDefaultName)});
   for (Pool& pool : config.pools) {
     if (pool.accounts.empty()) pool.accounts = SharedAccounts(config);
   }
-  if (config.packages.empty()) config.packages.push_back({.name = "default", .pools = {0}});
+  if (config.packages.empty())
+    config.packages.push_back({.name = std::string(kDefaultName), .pools = {0}});
 
   std::map<std::string, std::vector<std::uint32_t>> reserved;
   for (std::uint32_t i = 0; i < config.accounts.size(); ++i) {

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <utility>
 
+#include "config/accounts.h"
+
 namespace weir::config {
 namespace {
 
@@ -69,6 +71,7 @@ Config EmbeddedDefault() {
   sandbox.kind = UpstreamKind::kSandbox;
   config.upstreams.push_back(std::move(sandbox));
   AddListedModels(config);
+  FinishAccounts(config);
   return config;
 }
 
@@ -93,6 +96,7 @@ Config OpenAiDefault(Secret api_key) {
   any.price = price;
   any.input_tokens_max = 1'050'000;  // the longest context any listed model has
   config.models.push_back(std::move(any));
+  FinishAccounts(config);
   return config;
 }
 

@@ -83,6 +83,80 @@ std::string RoutesText(const Config& config, const Model& model) {
   return "[" + text + "]";
 }
 
+// "[a, b]": what an object names by index, by name, because indices move.
+template <class Object>
+std::string NamesText(const std::vector<std::uint32_t>& indices, const std::vector<Object>& objects,
+                      std::string Object::* name, bool in_order) {
+  std::vector<std::string_view> names;
+  for (const std::uint32_t index : indices) {
+    names.push_back(index < objects.size() ? std::string_view(objects[index].*name) : "?");
+  }
+  if (!in_order) std::ranges::sort(names);
+  return fmt::format("[{}]", fmt::join(names, ", "));
+}
+
+void NoteText(std::string path, const std::string& before, const std::string& after,
+              std::vector<ConfigChange>& changes) {
+  if (before == after) return;
+  const auto shown = [](const std::string& text) {
+    return text.size() > 80 ? text.substr(0, 77) + "..." : text;
+  };
+  changes.push_back({std::move(path), fmt::format("{} -> {}", shown(before), shown(after)), false});
+}
+
+// Without what FinishAccounts makes of the rest: an upstream's only account, which changes with its
+// upstream, and the pools and packages of keys that accounts are reserved for, which change with
+// those accounts. The first have no '/' in their names, the others a ':'.
+template <class Object>
+std::vector<Object> Listed(const std::vector<Object>& all, std::string Object::* name) {
+  std::vector<Object> listed;
+  for (const Object& object : all) {
+    const std::string& text = object.*name;
+    if constexpr (std::is_same_v<Object, Account>) {
+      if (!text.contains('/')) continue;
+    }
+    if (!text.contains(':')) listed.push_back(object);
+  }
+  return listed;
+}
+
+void DiffPools(const Config& before, const Config& after, std::vector<ConfigChange>& changes) {
+  DiffNamed(
+      "accounts", &Account::id, Listed(before.accounts, &Account::id),
+      Listed(after.accounts, &Account::id),
+      [&](const std::string& path, const Account& a, const Account& b) {
+        DiffFields(AccountFields(), "upstreams[].accounts[]", path, a, b, changes);
+      },
+      changes);
+  DiffNamed(
+      "pools", &Pool::name, Listed(before.pools, &Pool::name), Listed(after.pools, &Pool::name),
+      [&](const std::string& path, const Pool& a, const Pool& b) {
+        DiffFields(PoolFields(), "pools[]", path, a, b, changes);
+        NoteText(path + ".accounts", NamesText(a.accounts, before.accounts, &Account::id, false),
+                 NamesText(b.accounts, after.accounts, &Account::id, false), changes);
+      },
+      changes);
+  DiffNamed(
+      "packages", &Package::name, Listed(before.packages, &Package::name),
+      Listed(after.packages, &Package::name),
+      [&](const std::string& path, const Package& a, const Package& b) {
+        NoteText(path + ".pools", NamesText(a.pools, before.pools, &Pool::name, true),
+                 NamesText(b.pools, after.pools, &Pool::name, true), changes);
+      },
+      changes);
+  DiffNamed(
+      "workspaces", &Workspace::name, before.workspaces, after.workspaces,
+      [&](const std::string& path, const Workspace& a, const Workspace& b) {
+        DiffFields(WorkspaceFields(), "workspaces[]", path, a, b, changes);
+      },
+      changes);
+  // The first of each is what those without a choice of their own get.
+  const auto first = [](const auto& list) {
+    return list.empty() ? std::string("first none") : "first " + list.front().name;
+  };
+  NoteText("packages", first(before.packages), first(after.packages), changes);
+}
+
 bool SamePrice(const Price& a, const Price& b) {
   return a.input == b.input && a.cached_input == b.cached_input && a.cache_write == b.cache_write &&
          a.output == b.output && a.per_request == b.per_request;
@@ -99,20 +173,21 @@ std::vector<ConfigChange> DiffConfigs(const Config& before, const Config& after)
         DiffFields(UpstreamFields(), "upstreams[]", path, a, b, changes);
       },
       changes);
+  DiffPools(before, after, changes);
   DiffNamed(
       "models", &Model::id, before.models, after.models,
       [&](const std::string& path, const Model& a, const Model& b) {
         DiffFields(ModelFields(), "models[]", path, a, b, changes);
-        const std::string old_routes = RoutesText(before, a);
-        const std::string new_routes = RoutesText(after, b);
-        if (old_routes != new_routes) {
-          changes.push_back(
-              {path + ".routes", fmt::format("{} -> {}", old_routes, new_routes), false});
-        }
+        NoteText(path + ".routes", RoutesText(before, a), RoutesText(after, b), changes);
         if (a.price && b.price) {
           DiffFields(PriceFields(), "models[]", path, *a.price, *b.price, changes);
         } else if (a.price || b.price) {
           changes.push_back({path + ".price", b.price ? "added" : "removed", false});
+        }
+        if (a.downgrade && b.downgrade) {
+          DiffFields(DowngradeFields(), "models[]", path, *a.downgrade, *b.downgrade, changes);
+        } else if (a.downgrade || b.downgrade) {
+          changes.push_back({path + ".downgrade", b.downgrade ? "added" : "removed", false});
         }
       },
       changes);

@@ -17,7 +17,7 @@ struct ConfigChange {
 };
 
 // In the order of the reference page. Lists are compared by name, so a reordering of upstreams or
-// keys is no change; the order of a model's routes is.
+// keys is no change; the order of a model's routes is, and that of a package's pools.
 std::vector<ConfigChange> DiffConfigs(const Config& before, const Config& after);
 
 // One line for the log: "2 changes: limits.idle_deadline 75s -> 60s; listen ... (needs a restart)".

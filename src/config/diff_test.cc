@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "config/accounts.h"
 #include "config/defaults.h"
 
 namespace weir::config {
@@ -62,6 +63,78 @@ TEST(DiffConfigs, OrderMattersForRoutesAndNothingElse) {
   EXPECT_EQ(Described(before, after),
             "1 change: models.gpt-5.5.routes [sandbox, {upstream: second, model: other}] -> "
             "[{upstream: second, model: other}, sandbox]");
+}
+
+// Two upstreams, accounts, a pool of both, packages: what a test changes a part of.
+Config Pooled() {
+  Config config;
+  config.upstreams.resize(2);
+  config.upstreams[0].name = "one";
+  config.upstreams[1].name = "two";
+  config.accounts.resize(3);
+  config.accounts[0].id = "one/a";
+  config.accounts[1].id = "one/b";
+  config.accounts[2].id = "two/c";
+  config.accounts[2].upstream = 1;
+  config.pools = {{.name = "p", .accounts = {0, 1}}, {.name = "q", .accounts = {2}}};
+  config.packages = {{.name = "plain", .pools = {0, 1}}, {.name = "gold", .pools = {1}}};
+  config.workspaces = {{.name = "acme", .package = "gold"}};
+  config.models.resize(1);
+  config.models[0].id = "m";
+  config.models[0].downgrade = Downgrade{"n", 80};
+  FinishAccounts(config);
+  return config;
+}
+
+TEST(DiffConfigs, AccountsAndWhatIsMadeOfThem_AreComparedByName) {
+  const Config before = Pooled();
+  EXPECT_EQ(Described(before, Pooled()), "no changes");
+  Config after = Pooled();
+  after.concurrency = 9;
+  after.accounts[1].weight = 3;
+  after.accounts[1].api_key = Secret("sk-new");
+  after.accounts[1].proxy = Proxy{"::1", 3128};
+  after.accounts[0].id = "one/z";
+  after.pools[1].queue.size = 5;
+  after.packages[0].pools = {1, 0};
+  after.workspaces[0].package = "plain";
+  after.models[0].downgrade->above_percent = 60;
+  EXPECT_EQ(Described(before, after),
+            "11 changes: concurrency 0 -> 9; accounts.one/z added; "
+            "accounts.one/b.api_key changed; accounts.one/b.weight 1 -> 3; "
+            "accounts.one/b.proxy none -> http://[::1]:3128; accounts.one/a removed; "
+            "pools.p.accounts [one/a, one/b] -> [one/b, one/z]; pools.q.queue.size 0 -> 5; "
+            "packages.plain.pools [p, q] -> [q, p]; workspaces.acme.package gold -> plain; "
+            "models.m.downgrade.above 80 -> 60");
+  after = Pooled();
+  after.models[0].downgrade.reset();
+  std::swap(after.packages[0], after.packages[1]);
+  EXPECT_EQ(Described(before, after),
+            "2 changes: packages first plain -> first gold; models.m.downgrade removed");
+}
+
+TEST(DiffConfigs, TheOrderOfAccounts_IsNoChange) {
+  Config after = Pooled();
+  std::swap(after.accounts[0], after.accounts[1]);
+  std::swap(after.accounts[0], after.accounts[2]);  // now c, a, b
+  after.pools[0].accounts = {1, 2};
+  after.pools[1].accounts = {0};
+  EXPECT_EQ(Described(Pooled(), after), "no changes");
+}
+
+// What FinishAccounts adds is not the operator's: only what it was made from is named.
+TEST(DiffConfigs, ImpliedAccountsAndReservedPools_AreNotNamed) {
+  Config before = Pooled();
+  Config after;
+  after.upstreams = before.upstreams;
+  after.accounts = {before.accounts.begin(), before.accounts.begin() + 3};
+  after.accounts[2].keys = {"hers"};
+  after.pools = {{.name = "p", .accounts = {0, 1}}, {.name = "q", .accounts = {2}}};
+  after.packages = {before.packages[0], before.packages[1]};
+  after.workspaces = before.workspaces;
+  after.models = before.models;
+  FinishAccounts(after);
+  EXPECT_EQ(Described(before, after), "1 change: accounts.two/c.reserved_for [] -> [hers]");
 }
 
 TEST(DescribeChanges, ALongList_IsCut) {

@@ -15,12 +15,13 @@
 namespace weir::config {
 
 // Where the value of an option lives. Upstream* stands for its base_url, which is four fields;
-// monostate for routes, which only mean something beside the list of upstreams.
+// monostate for routes and for the members of pools and packages, which only mean something beside
+// the lists they name.
 using ValueRef =
     std::variant<std::monostate, std::string*, Secret*, bool*, std::int32_t*, std::int64_t*,
                  std::uint32_t*, Duration*, NanoUsd*, std::optional<NanoUsd>*, PicoUsdPerUnit*,
                  std::optional<Instant>*, Listen*, std::vector<std::string>*, Durability*,
-                 HangUpRule*, UpstreamKind*, Upstream*>;
+                 HangUpRule*, UpstreamKind*, AdaptProfile*, std::optional<Proxy>*, Upstream*>;
 
 template <class Object>
 struct Field {
@@ -30,8 +31,13 @@ struct Field {
 
 std::span<const Field<Config>> ConfigFields();
 std::span<const Field<Upstream>> UpstreamFields();
-std::span<const Field<Model>> ModelFields();  // without its price
+std::span<const Field<Account>> AccountFields();
+std::span<const Field<Pool>> PoolFields();
+std::span<const Field<Package>> PackageFields();
+std::span<const Field<Workspace>> WorkspaceFields();
+std::span<const Field<Model>> ModelFields();  // without its price and its downgrade
 std::span<const Field<Price>> PriceFields();
+std::span<const Field<Downgrade>> DowngradeFields();
 std::span<const Field<KeySpec>> KeyFields();
 
 // The value as it would be written in the file, in the shortest exact form. "***" for a secret that

@@ -21,6 +21,7 @@ constexpr std::int64_t kGiB = 1 << 30;
 constexpr std::int64_t kBillion = 1'000'000'000;
 // One USD a token: nothing costs that, and what is below it cannot overflow a price.
 constexpr std::int64_t kPriceMax = 1'000'000'000'000;
+constexpr std::int64_t kConcurrencyMax = 1'000'000;
 
 using enum OptionType;
 
@@ -78,6 +79,13 @@ const std::array kConfigFields = {
                    .help = "A budget that leaves room for fewer output tokens refuses the request "
                            "instead of shortening the answer."},
                   [](Config& c) -> ValueRef { return &c.useful_output_tokens_min; }},
+    Field<Config>{{.path = "concurrency",
+                   .type = kCount,
+                   .fallback = "0",
+                   .max = kConcurrencyMax,
+                   .unit = "calls",
+                   .help = "Calls to upstreams at once, of the whole node; 0 is no limit."},
+                  [](Config& c) -> ValueRef { return &c.concurrency; }},
     Field<Config>{{.path = "brand.name",
                    .fallback = "Weir",
                    .min = 1,
@@ -219,7 +227,7 @@ const std::array kUpstreamFields = {
                      .form = TextForm::kName,
                      .min = 1,
                      .max = 64,
-                     .help = "How routes, logs and metrics call this account.",
+                     .help = "How routes, pools, logs and metrics call it.",
                      .required = true},
                     [](Upstream& u) -> ValueRef { return &u.name; }},
     Field<Upstream>{{.path = "upstreams[].kind",
@@ -242,12 +250,19 @@ const std::array kUpstreamFields = {
                      .max = 4096,
                      .help = "Sent as a bearer token, as x-api-key (anthropic) or as "
                              "x-goog-api-key (gemini); write ${NAME} rather than the key itself. "
-                             "Empty sends none."},
+                             "Empty sends none. For one account; several are listed in accounts."},
                     [](Upstream& u) -> ValueRef { return &u.api_key; }},
     Field<Upstream>{{.path = "upstreams[].ca_file",
                      .max = 4096,
                      .help = "PEM file of the authorities to trust; absent trusts the system's."},
                     [](Upstream& u) -> ValueRef { return &u.ca_file; }},
+    Field<Upstream>{{.path = "upstreams[].concurrency",
+                     .type = kCount,
+                     .fallback = "0",
+                     .max = kConcurrencyMax,
+                     .unit = "calls",
+                     .help = "Calls at once over all its accounts; 0 is no limit."},
+                    [](Upstream& u) -> ValueRef { return &u.concurrency; }},
     Field<Upstream>{{.path = "upstreams[].connect_deadline",
                      .type = kDuration,
                      .fallback = "5s",
@@ -283,6 +298,193 @@ const std::array kUpstreamFields = {
                      .max = 4 * kGiB,
                      .help = "The largest JSON reply; streams are bounded by event."},
                     [](Upstream& u) -> ValueRef { return &u.reply_bytes_max; }},
+};
+
+const std::array kAccountFields = {
+    // Account::id until the parser puts the upstream's name before it.
+    Field<Account>{{.path = "upstreams[].accounts[].name",
+                    .form = TextForm::kName,
+                    .min = 1,
+                    .max = 64,
+                    .help = "Pools, logs and metrics call it UPSTREAM/NAME.",
+                    .required = true},
+                   [](Account& a) -> ValueRef { return &a.id; }},
+    Field<Account>{{.path = "upstreams[].accounts[].api_key",
+                    .type = kSecret,
+                    .form = TextForm::kVisible,
+                    .max = 4096,
+                    .help = "As upstreams[].api_key. Needed unless kind is sandbox; empty sends "
+                            "none."},
+                   [](Account& a) -> ValueRef { return &a.api_key; }},
+    Field<Account>{{.path = "upstreams[].accounts[].enabled",
+                    .type = kFlag,
+                    .fallback = "true",
+                    .help = "false takes it out of use."},
+                   [](Account& a) -> ValueRef { return &a.enabled; }},
+    Field<Account>{{.path = "upstreams[].accounts[].draining",
+                    .type = kFlag,
+                    .fallback = "false",
+                    .help = "true gives it no new call and lets those in progress finish."},
+                   [](Account& a) -> ValueRef { return &a.draining; }},
+    Field<Account>{{.path = "upstreams[].accounts[].models",
+                    .type = kTextList,
+                    .form = TextForm::kVisible,
+                    .fallback = "[]",
+                    .min = 1,
+                    .max = 128,
+                    .help = "The models it serves, by the ids callers name; [] is all that have a "
+                            "route to its upstream."},
+                   [](Account& a) -> ValueRef { return &a.models; }},
+    Field<Account>{
+        {.path = "upstreams[].accounts[].capabilities",
+         .type = kChoiceList,
+         .fallback = "[responses, chat, transcription, messages, generate_content]",
+         .choices = "responses | chat | transcription | messages | generate_content",
+         .help = "What it can be asked for; audioTranscription is another name of transcription."},
+        [](Account& a) -> ValueRef { return &a.capabilities; }},
+    Field<Account>{{.path = "upstreams[].accounts[].weight",
+                    .type = kCount,
+                    .fallback = "1",
+                    .min = 1,
+                    .max = 1000,
+                    .help = "Its share of the calls beside accounts of the same priority."},
+                   [](Account& a) -> ValueRef { return &a.weight; }},
+    Field<Account>{{.path = "upstreams[].accounts[].priority",
+                    .type = kCount,
+                    .fallback = "50",
+                    .max = 1000,
+                    .help = "Lower ones are used first; higher ones when those are full or "
+                            "cooling."},
+                   [](Account& a) -> ValueRef { return &a.priority; }},
+    Field<Account>{{.path = "upstreams[].accounts[].concurrency",
+                    .type = kCount,
+                    .fallback = "0",
+                    .max = kConcurrencyMax,
+                    .unit = "calls",
+                    .help = "Calls at once; 0 is no limit."},
+                   [](Account& a) -> ValueRef { return &a.concurrency; }},
+    Field<Account>{{.path = "upstreams[].accounts[].requests_per_minute",
+                    .type = kCount,
+                    .fallback = "0",
+                    .max = kBillion,
+                    .unit = "requests",
+                    .help = "What the provider allows it; 0 is no limit."},
+                   [](Account& a) -> ValueRef { return &a.requests_per_minute; }},
+    Field<Account>{{.path = "upstreams[].accounts[].tokens_per_minute",
+                    .type = kCount,
+                    .fallback = "0",
+                    .max = 1'000 * kBillion,
+                    .unit = "tokens",
+                    .help = "What the provider allows it; 0 is no limit."},
+                   [](Account& a) -> ValueRef { return &a.tokens_per_minute; }},
+    Field<Account>{{.path = "upstreams[].accounts[].expires_at",
+                    .type = kTime,
+                    .help = "The moment from which it is no longer used."},
+                   [](Account& a) -> ValueRef { return &a.expires_at; }},
+    Field<Account>{{.path = "upstreams[].accounts[].reserved_for",
+                    .type = kTextList,
+                    .form = TextForm::kName,
+                    .fallback = "[]",
+                    .min = 1,
+                    .max = 64,
+                    .help = "Names of keys of this file that alone use it, before the pools they "
+                            "share; [] is shared."},
+                   [](Account& a) -> ValueRef { return &a.keys; }},
+    Field<Account>{{.path = "upstreams[].accounts[].profile",
+                    .type = kChoice,
+                    .fallback = "openai_api",
+                    .choices = "openai_api | responses_strict",
+                    .help = "What its backend takes: all of OpenAI's API, or streamed responses "
+                            "with few parameters only."},
+                   [](Account& a) -> ValueRef { return &a.adapt; }},
+    Field<Account>{{.path = "upstreams[].accounts[].proxy",
+                    .type = kProxy,
+                    .help = "An HTTP proxy its calls go through; absent: none."},
+                   [](Account& a) -> ValueRef { return &a.proxy; }},
+};
+
+// The members of a pool and of a package are indices, found by name once every account is known.
+const std::array kPoolFields = {
+    Field<Pool>{{.path = "pools[].name",
+                 .form = TextForm::kName,
+                 .min = 1,
+                 .max = 64,
+                 .help = "How packages, logs and metrics call it. Without packages every key has "
+                         "the first pool.",
+                 .required = true},
+                [](Pool& p) -> ValueRef { return &p.name; }},
+    Field<Pool>{{.path = "pools[].accounts",
+                 .type = kTextList,
+                 .min = 1,
+                 .max = 129,
+                 .help = "UPSTREAM/ACCOUNT, UPSTREAM when it has an api_key of its own, "
+                         "\"UPSTREAM/*\" or \"*\"; absent: all. Reserved accounts are in none."},
+                [](Pool&) -> ValueRef { return std::monostate(); }},
+    Field<Pool>{{.path = "pools[].concurrency",
+                 .type = kCount,
+                 .fallback = "0",
+                 .max = kConcurrencyMax,
+                 .unit = "calls",
+                 .help = "Calls at once over all its accounts; 0 is no limit."},
+                [](Pool& p) -> ValueRef { return &p.concurrency; }},
+    Field<Pool>{{.path = "pools[].queue.size",
+                 .type = kCount,
+                 .fallback = "0",
+                 .max = 1'000'000,
+                 .unit = "requests",
+                 .help = "How many may wait for an account; 0: nobody waits."},
+                [](Pool& p) -> ValueRef { return &p.queue.size; }},
+    Field<Pool>{{.path = "pools[].queue.per_key",
+                 .type = kCount,
+                 .fallback = "10",
+                 .min = 1,
+                 .max = 1'000'000,
+                 .unit = "requests",
+                 .help = "How many of one key may."},
+                [](Pool& p) -> ValueRef { return &p.queue.per_key; }},
+    Field<Pool>{{.path = "pools[].queue.wait",
+                 .type = kDuration,
+                 .fallback = "30s",
+                 .min = 10 * kMs,
+                 .max = kHour,
+                 .help = "How long; then the answer is 503 capacity_queue_timeout."},
+                [](Pool& p) -> ValueRef { return &p.queue.wait; }},
+};
+
+const std::array kPackageFields = {
+    Field<Package>{{.path = "packages[].name",
+                    .form = TextForm::kName,
+                    .min = 1,
+                    .max = 64,
+                    .help = "How keys and workspaces call it. The first package is that of keys "
+                            "without one.",
+                    .required = true},
+                   [](Package& p) -> ValueRef { return &p.name; }},
+    Field<Package>{{.path = "packages[].pools",
+                    .type = kTextList,
+                    .form = TextForm::kName,
+                    .min = 1,
+                    .max = 64,
+                    .help = "Pools in the order they are asked; the first one's queue is waited "
+                            "in.",
+                    .required = true},
+                   [](Package&) -> ValueRef { return std::monostate(); }},
+};
+
+const std::array kWorkspaceFields = {
+    Field<Workspace>{{.path = "workspaces[].name",
+                      .form = TextForm::kName,
+                      .min = 1,
+                      .max = 64,
+                      .help = "Keys of one workspace belong together: their sessions may meet.",
+                      .required = true},
+                     [](Workspace& w) -> ValueRef { return &w.name; }},
+    Field<Workspace>{{.path = "workspaces[].package",
+                      .form = TextForm::kName,
+                      .min = 1,
+                      .max = 64,
+                      .help = "Of its keys that name none; absent: the first."},
+                     [](Workspace& w) -> ValueRef { return &w.package; }},
 };
 
 const std::array kModelFields = {
@@ -380,6 +582,25 @@ const std::array kPriceFields = {
                  [](Price& p) -> ValueRef { return &p.version; }},
 };
 
+const std::array kDowngradeFields = {
+    Field<Downgrade>{{.path = "models[].downgrade.to",
+                      .form = TextForm::kVisible,
+                      .min = 1,
+                      .max = 128,
+                      .help = "The id of the model that serves simple and standard calls under "
+                              "pressure; a complex one only thinks one step less.",
+                      .required = true},
+                     [](Downgrade& d) -> ValueRef { return &d.to; }},
+    Field<Downgrade>{{.path = "models[].downgrade.above",
+                      .type = kCount,
+                      .fallback = "80",
+                      .min = 1,
+                      .max = 100,
+                      .unit = "percent",
+                      .help = "How full the pool must be, its queue included."},
+                     [](Downgrade& d) -> ValueRef { return &d.above_percent; }},
+};
+
 const std::array kKeyFields = {
     Field<KeySpec>{{.path = "keys[].name",
                     .form = TextForm::kName,
@@ -413,6 +634,28 @@ const std::array kKeyFields = {
                     .type = kTime,
                     .help = "The moment from which it is no longer valid."},
                    [](KeySpec& k) -> ValueRef { return &k.expires_at; }},
+    Field<KeySpec>{{.path = "keys[].workspace",
+                    .form = TextForm::kName,
+                    .min = 1,
+                    .max = 64,
+                    .help = "The workspace it belongs to; absent: one of its own."},
+                   [](KeySpec& k) -> ValueRef { return &k.workspace; }},
+    Field<KeySpec>{{.path = "keys[].package",
+                    .form = TextForm::kName,
+                    .min = 1,
+                    .max = 64,
+                    .help = "The package it has; absent: its workspace's."},
+                   [](KeySpec& k) -> ValueRef { return &k.package; }},
+    Field<KeySpec>{{.path = "keys[].codex_adaptation",
+                    .type = kFlag,
+                    .fallback = "false",
+                    .help = "Its requests are put into the form a Codex-style backend takes."},
+                   [](KeySpec& k) -> ValueRef { return &k.codex_adaptation; }},
+    Field<KeySpec>{{.path = "keys[].allow_downgrade",
+                    .type = kFlag,
+                    .fallback = "true",
+                    .help = "Whether models[].downgrade holds for it."},
+                   [](KeySpec& k) -> ValueRef { return &k.allow_downgrade; }},
     Field<KeySpec>{{.path = "keys[].limits.requests_per_minute",
                     .type = kCount,
                     .max = kBillion,
@@ -480,6 +723,9 @@ struct Formatter {
     return *instant ? FormatTime(**instant) : "";
   }
   std::string operator()(const Listen* listen) const { return FormatAddress(*listen); }
+  std::string operator()(const std::optional<Proxy>* proxy) const {
+    return *proxy ? FormatProxy(**proxy) : "";
+  }
   std::string operator()(const std::vector<std::string>* list) const {
     return fmt::format("[{}]", fmt::join(*list, ", "));
   }
@@ -497,8 +743,13 @@ struct Formatter {
 
 std::span<const Field<Config>> ConfigFields() { return kConfigFields; }
 std::span<const Field<Upstream>> UpstreamFields() { return kUpstreamFields; }
+std::span<const Field<Account>> AccountFields() { return kAccountFields; }
+std::span<const Field<Pool>> PoolFields() { return kPoolFields; }
+std::span<const Field<Package>> PackageFields() { return kPackageFields; }
+std::span<const Field<Workspace>> WorkspaceFields() { return kWorkspaceFields; }
 std::span<const Field<Model>> ModelFields() { return kModelFields; }
 std::span<const Field<Price>> PriceFields() { return kPriceFields; }
+std::span<const Field<Downgrade>> DowngradeFields() { return kDowngradeFields; }
 std::span<const Field<KeySpec>> KeyFields() { return kKeyFields; }
 
 std::string_view ChoiceAt(std::string_view choices, std::size_t index) {
@@ -563,8 +814,13 @@ std::span<const Option> Options() {
     };
     append(kConfigFields);
     append(kUpstreamFields);
+    append(kAccountFields);
+    append(kPoolFields);
+    append(kPackageFields);
+    append(kWorkspaceFields);
     append(kModelFields);
     append(kPriceFields);
+    append(kDowngradeFields);
     append(kKeyFields);
     return options;
   }();
@@ -601,6 +857,8 @@ std::string_view TypeName(OptionType type) {
       return "address";
     case kUrl:
       return "URL";
+    case kProxy:
+      return "proxy";
     case kChoice:
       return "choice";
     case kChoiceList:

@@ -22,6 +22,7 @@ enum class OptionType : std::uint8_t {
   kTime,           // 2027-01-31 | 2027-01-31T12:00:00Z
   kAddress,        // 127.0.0.1:8080 | "[::1]:8080"
   kUrl,            // https://host[:port]/path
+  kProxy,          // http://host:port
   kChoice,         // one of Option::choices
   kChoiceList,     // a list of them
   kTextList,

@@ -17,8 +17,8 @@ void ExpectDefaultsAgree(std::span<const Field<Object>> fields) {
   Object object;
   for (const Field<Object>& field : fields) {
     if (field.option.required || field.option.path.starts_with("keys[].limits.") ||
-        field.option.type == OptionType::kRouteList) {
-      continue;  // no default; from key_defaults; from the upstreams
+        std::holds_alternative<std::monostate>(field.at(object))) {
+      continue;  // no default; from key_defaults; from other lists
     }
     EXPECT_EQ(FormatValue(field.option, field.at(object)),
               field.option.type == OptionType::kUsdPerMillion ? "0.00" : field.option.fallback)
@@ -29,7 +29,12 @@ void ExpectDefaultsAgree(std::span<const Field<Object>> fields) {
 TEST(Options, EveryDefault_EqualsTheStructsOwn) {
   ExpectDefaultsAgree(ConfigFields());
   ExpectDefaultsAgree(UpstreamFields());
+  ExpectDefaultsAgree(AccountFields());
+  ExpectDefaultsAgree(PoolFields());
+  ExpectDefaultsAgree(PackageFields());
+  ExpectDefaultsAgree(WorkspaceFields());
   ExpectDefaultsAgree(ModelFields());
+  ExpectDefaultsAgree(DowngradeFields());
   ExpectDefaultsAgree(PriceFields());
   ExpectDefaultsAgree(KeyFields());
 }
@@ -72,7 +77,12 @@ void ExpectDistinctPlaces(std::span<const Field<Object>> fields) {
 TEST(Options, NoTwoOptions_ShareAPlace) {
   ExpectDistinctPlaces(ConfigFields());
   ExpectDistinctPlaces(UpstreamFields());
+  ExpectDistinctPlaces(AccountFields());
+  ExpectDistinctPlaces(PoolFields());
+  ExpectDistinctPlaces(PackageFields());
+  ExpectDistinctPlaces(WorkspaceFields());
   ExpectDistinctPlaces(ModelFields());
+  ExpectDistinctPlaces(DowngradeFields());
   ExpectDistinctPlaces(PriceFields());
   ExpectDistinctPlaces(KeyFields());
 }

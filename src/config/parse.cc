@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "config/accounts.h"
 #include "config/env_text.h"
 #include "config/nearest.h"
 #include "config/option_table.h"
@@ -22,6 +23,10 @@ namespace weir::config {
 namespace {
 
 constexpr std::size_t kUpstreamsMax = 256;
+constexpr std::size_t kAccountsMax = 10'000;  // over all upstreams
+constexpr std::size_t kPoolsMax = 1000;
+constexpr std::size_t kPackagesMax = 1000;
+constexpr std::size_t kWorkspacesMax = 10'000;
 constexpr std::size_t kModelsMax = 1000;
 constexpr std::size_t kKeysMax = 10'000;
 constexpr std::size_t kListMax = 1000;
@@ -29,11 +34,12 @@ constexpr std::size_t kListMax = 1000;
 static_assert(static_cast<int>(Durability::kPower) == 1);
 static_assert(static_cast<int>(HangUpRule::kDrainAndBill) == 2);
 static_assert(static_cast<int>(UpstreamKind::kGemini) == 3);
+static_assert(static_cast<int>(AdaptProfile::kResponsesStrict) == 1);
 static_assert(kCapResponses == 1 && kCapChat == 2 && kCapTranscription == 4 && kCapMessages == 8 &&
               kCapGenerateContent == 16);
 
 // What people write who know another program's file.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kOtherNames{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 18> kOtherNames{{
     {"port", "listen"},
     {"host", "listen"},
     {"bind", "listen"},
@@ -46,9 +52,16 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kOtherNa
     {"key", "api_key"},
     {"rpm", "requests_per_minute"},
     {"tpm", "tokens_per_minute"},
+    {"slots", "concurrency"},
+    {"max_concurrency", "concurrency"},
+    {"timeout", "wait"},
+    {"keys", "reserved_for"},
     {"prompt", "input"},
     {"completion", "output"},
 }};
+
+// The word the pages of some products have for a choice.
+constexpr std::string_view kAudioTranscription = "audioTranscription";
 
 // The names an option may have at one level: of "limits." those up to the next '.' or '['.
 std::vector<std::string_view> NamesUnder(std::string_view prefix) {
@@ -117,6 +130,8 @@ std::string_view HowToWrite(OptionType type) {
       return "write an address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or \"[::1]:8080\"";
     case OptionType::kUrl:
       return "write https://HOST[:PORT][/PATH] without user, query or fragment";
+    case OptionType::kProxy:
+      return "write http://HOST:PORT without user or path";
     case OptionType::kChoice:
       return "write one of them";
     case OptionType::kChoiceList:
@@ -190,6 +205,9 @@ std::string Quoted(const EnvText& value, const Option& option) {
   return text + (value.text.size() > 64 ? "...\"" : "\"");
 }
 
+// What the objects of a list are called, to their places in it.
+using Names = std::map<std::string, std::uint32_t, std::less<>>;
+
 class Reader {
  public:
   Reader(std::string_view file, const EnvLookup& env, std::vector<ConfigError>& errors)
@@ -228,6 +246,18 @@ class Reader {
                    std::span<const Field<Object>> fields, Object& object, const Special& special,
                    std::vector<std::string_view>& given);
 
+  // Finds what the scalar `node`, an item of a list or a value of its own, names among `known`, or
+  // reports that there is no `what` of that name.
+  std::optional<std::uint32_t> FindName(const YamlNode& node, const std::string& path,
+                                        const std::string& name, const Names& known,
+                                        std::string_view what, std::string_view list);
+
+  // Where the text `i` of `count` that were read from `list` stands: at the list when one of its
+  // items was reported and left out.
+  static const YamlNode& ItemAt(const YamlNode& list, std::size_t i, std::size_t count) {
+    return count == list.items.size() ? list.items[i] : list;
+  }
+
   // The items of a list of objects, if it is one and not too long.
   std::span<const YamlNode> Items(const YamlNode* list, const std::string& path,
                                   std::size_t count_max);
@@ -236,6 +266,17 @@ class Reader {
                  const std::string& name, std::map<std::string, int, std::less<>>& lines);
 
   void ReadUpstream(const YamlNode& node, const std::string& path, Config& config);
+  void ReadAccounts(const YamlNode& list, const std::string& path, Config& config);
+  // Adds the accounts upstreams have without listing them; then all are known to pools by name.
+  void NameAccounts(Config& config);
+  void CheckAccounts(const Config& config);
+  void ReadPool(const YamlNode& node, const std::string& path, Config& config);
+  void ReadPoolAccounts(const YamlNode& node, const std::string& path, const Config& config,
+                        Pool& pool);
+  void ReadPackage(const YamlNode& node, const std::string& path, Config& config);
+  void ReadWorkspace(const YamlNode& node, const std::string& path, Config& config);
+  void ReadDowngrade(const YamlNode& node, const std::string& path, Model& model);
+  void CheckDowngrades(const Config& config);
   void ReadModel(const YamlNode& node, const std::string& path, Config& config);
   void ReadPrice(const YamlNode& node, const std::string& path, Model& model);
   void ReadRoutes(const YamlNode& node, const std::string& path, const Config& config,
@@ -247,7 +288,22 @@ class Reader {
   std::string file_;
   const EnvLookup& env_;
   std::vector<ConfigError>& errors_;
+  // Where an object of the file stands whose references are checked once all lists are read.
+  struct Place {
+    std::uint32_t index = 0;
+    const YamlNode* node = nullptr;
+    std::string path;
+  };
+  std::vector<Place> account_places_;
+  std::vector<Place> downgrade_places_;
+  Names account_names_;
+  Names pool_names_;
+  Names package_names_;
+  Names workspace_names_;
   std::map<std::string, int, std::less<>> upstream_lines_;
+  std::map<std::string, int, std::less<>> pool_lines_;
+  std::map<std::string, int, std::less<>> package_lines_;
+  std::map<std::string, int, std::less<>> workspace_lines_;
   std::map<std::string, int, std::less<>> model_lines_;
   std::map<std::string, int, std::less<>> key_lines_;
   std::map<std::string, int, std::less<>> secret_lines_;
@@ -387,6 +443,13 @@ struct Reader::Setter {
     target->port = url->port;
     target->base_path = std::move(url->path);
   }
+  void operator()(std::optional<Proxy>* target) const {
+    const auto text = reader.ReadText(node, path, option);
+    if (!text) return;
+    auto proxy = ParseProxy(text->text);
+    if (!proxy) return NotOfType(*text);
+    *target = *std::move(proxy);
+  }
   void operator()(std::vector<std::string>* target) const {
     if (!reader.Expect(node, YamlKind::kList, path, HowToWrite(option.type))) return;
     if (node.items.size() > kListMax) {
@@ -433,8 +496,9 @@ struct Reader::Setter {
   }
 
   std::optional<std::size_t> ReadChoice(const YamlNode& item, const std::string& item_path) const {
-    const auto text = reader.ReadText(item, item_path, option);
+    auto text = reader.ReadText(item, item_path, option);
     if (!text) return std::nullopt;
+    if (text->text == kAudioTranscription) text->text = "transcription";
     std::vector<std::string_view> choices;
     for (std::size_t i = 0; !ChoiceAt(option.choices, i).empty(); ++i) {
       choices.push_back(ChoiceAt(option.choices, i));
@@ -489,13 +553,13 @@ void Reader::ReadEntries(const YamlNode& node, const std::string& path, const st
     if (errors_.size() > kConfigErrorsMax) return;  // no more would be kept
     const std::string table_path = prefix + entry.key;
     const std::string entry_path = Join(path, entry.key);
-    if (special(table_path, entry.value, entry_path)) continue;
     // "limits.idle_deadline" as one key would find its option too, and could then be given twice.
     const bool one_name = entry.key.find_first_of(".[") == std::string::npos;
     const auto field = std::ranges::find_if(
         fields, [&](const auto& f) { return one_name && f.option.path == table_path; });
+    if (field != fields.end()) given.push_back(field->option.path);
+    if (special(table_path, entry.value, entry_path)) continue;
     if (field != fields.end()) {
-      given.push_back(field->option.path);
       std::visit(Setter{*this, entry.value, entry_path, field->option}, field->at(object));
       continue;
     }
@@ -549,10 +613,31 @@ void Reader::CheckName(const YamlNode& node, const std::string& path, std::strin
          "give each its own");
 }
 
+std::optional<std::uint32_t> Reader::FindName(const YamlNode& node, const std::string& path,
+                                              const std::string& name, const Names& known,
+                                              std::string_view what, std::string_view list) {
+  if (const auto found = known.find(name); found != known.end()) return found->second;
+  std::vector<std::string_view> names;
+  for (const auto& [other, index] : known) names.push_back(other);
+  const std::string_view near = Nearest(name, names);
+  constexpr std::size_t kShown = 20;
+  Report(node, path, fmt::format("no {} is named \"{:.128}\"", what, name),
+         !near.empty() ? fmt::format("did you mean {}?", near)
+         : names.empty() || names.size() > kShown
+             ? fmt::format("add one of that name to {}", list)
+             : fmt::format("known: {}", fmt::join(names, ", ")));
+  return std::nullopt;
+}
+
 void Reader::ReadUpstream(const YamlNode& node, const std::string& path, Config& config) {
   Upstream upstream;
-  const auto given = ReadObject(node, path, "upstreams[].", UpstreamFields(), upstream,
-                                [](const auto&...) { return false; });
+  const YamlNode* accounts = nullptr;
+  const auto given =
+      ReadObject(node, path, "upstreams[].", UpstreamFields(), upstream,
+                 [&](std::string_view option, const YamlNode& value, const std::string&) {
+                   if (option == "upstreams[].accounts") accounts = &value;
+                   return accounts == &value;
+                 });
   if (node.kind != YamlKind::kMap) return;
   CheckName(node, path, "name", upstream.name, upstream_lines_);
   const auto has = [&](std::string_view option) {
@@ -567,8 +652,219 @@ void Reader::ReadUpstream(const YamlNode& node, const std::string& path, Config&
   } else if (!has("upstreams[].base_url")) {
     Report(node, Join(path, "base_url"), "is missing",
            "add base_url: https://HOST/v1, or write kind: sandbox");
+  } else if (accounts != nullptr && has("upstreams[].api_key")) {
+    Report(NodeAt(node, {"api_key"}), Join(path, "api_key"), "is given beside accounts",
+           "move it to an account of its own, or remove accounts");
   }
   config.upstreams.push_back(std::move(upstream));
+  if (accounts != nullptr) ReadAccounts(*accounts, Join(path, "accounts"), config);
+}
+
+// Of the upstream read last.
+void Reader::ReadAccounts(const YamlNode& list, const std::string& path, Config& config) {
+  const auto upstream = static_cast<std::uint32_t>(config.upstreams.size() - 1);
+  const Upstream& owner = config.upstreams.back();
+  if (list.kind == YamlKind::kList && list.items.empty()) {
+    Report(list, path, "is empty", "name at least one account, or write api_key instead");
+  }
+  std::map<std::string, int, std::less<>> lines;
+  const auto items = Items(&list, path, kAccountsMax - account_places_.size());
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string item_path = fmt::format("{}[{}]", path, i);
+    Account account;
+    const auto given = ReadObject(items[i], item_path, "upstreams[].accounts[].", AccountFields(),
+                                  account, [](const auto&...) { return false; });
+    if (items[i].kind != YamlKind::kMap) continue;
+    CheckName(items[i], item_path, "name", account.id, lines);
+    const bool key_given =
+        std::ranges::find(given, "upstreams[].accounts[].api_key") != given.end();
+    if (!key_given && owner.kind != UpstreamKind::kSandbox) {
+      Report(items[i], Join(item_path, "api_key"), "is missing",
+             "add api_key: ${NAME}, or \"\" to send none");
+    }
+    account.id = owner.name + "/" + account.id;
+    account.upstream = upstream;
+    account_places_.push_back(
+        {static_cast<std::uint32_t>(config.accounts.size()), &items[i], item_path});
+    config.accounts.push_back(std::move(account));
+  }
+}
+
+void Reader::NameAccounts(Config& config) {
+  AddImpliedAccounts(config);
+  for (std::size_t i = 0; i < config.accounts.size(); ++i) {
+    account_names_.emplace(config.accounts[i].id, static_cast<std::uint32_t>(i));
+  }
+}
+
+// Models and keys are read behind the accounts that name them.
+void Reader::CheckAccounts(const Config& config) {
+  std::map<std::string_view, const Model*> models;
+  std::vector<std::string_view> ids;
+  std::vector<std::string_view> key_names;
+  for (const Model& model : config.models) {
+    models.emplace(model.id, &model);
+    ids.push_back(model.id);
+  }
+  for (const KeySpec& key : config.keys) key_names.push_back(key.name);
+  const auto wildcard = models.find("*");
+  for (const auto& [index, node, path] : account_places_) {
+    const Account& account = config.accounts[index];
+    for (const std::string& id : account.models) {
+      auto found = models.find(id);
+      if (found == models.end()) found = wildcard;
+      if (found == models.end()) {
+        const std::string_view near = Nearest(id, ids);
+        Report(NodeAt(*node, {"models"}), Join(path, "models"),
+               fmt::format("no model has the id \"{:.64}\"", id),
+               near.empty() ? "add it to models, or remove it here"
+                            : fmt::format("did you mean {}?", near));
+      } else if (std::ranges::find(found->second->routes, account.upstream,
+                                   &ModelRoute::upstream) == found->second->routes.end()) {
+        const std::string_view owner = config.upstreams[account.upstream].name;
+        Report(NodeAt(*node, {"models"}), Join(path, "models"),
+               fmt::format("\"{:.64}\" has no route to {}", id, owner),
+               fmt::format("add {} to the routes of the model, or remove it here", owner));
+      }
+    }
+    for (const std::string& key : account.keys) {
+      if (key_lines_.contains(key)) continue;
+      const std::string_view near = Nearest(key, key_names);
+      Report(NodeAt(*node, {"reserved_for"}), Join(path, "reserved_for"),
+             fmt::format("no key of this file is named \"{:.64}\"", key),
+             near.empty() ? "add it to keys, or remove it here"
+                          : fmt::format("did you mean {}?", near));
+    }
+  }
+}
+
+void Reader::ReadPool(const YamlNode& node, const std::string& path, Config& config) {
+  Pool pool;
+  ReadObject(node, path, "pools[].", PoolFields(), pool,
+             [&](std::string_view option, const YamlNode& value, const std::string& value_path) {
+               if (option != "pools[].accounts") return false;
+               ReadPoolAccounts(value, value_path, config, pool);
+               return true;
+             });
+  if (node.kind != YamlKind::kMap) return;
+  CheckName(node, path, "name", pool.name, pool_lines_);
+  pool_names_.emplace(pool.name, static_cast<std::uint32_t>(config.pools.size()));
+  config.pools.push_back(std::move(pool));
+}
+
+void Reader::ReadPoolAccounts(const YamlNode& node, const std::string& path, const Config& config,
+                              Pool& pool) {
+  static const Option& option = *FindOption("pools[].accounts");
+  std::vector<std::string> patterns;
+  Setter{*this, node, path, option}(&patterns);
+  if (node.kind == YamlKind::kList && node.items.empty()) {
+    Report(node, path, "is empty", "name at least one account, or remove the line to have all");
+  }
+  // What the list says twice over ("openai/team-a" and "openai/*") is in the pool once.
+  std::vector<bool> taken(config.accounts.size());
+  for (std::size_t p = 0; p < patterns.size(); ++p) {
+    const std::string& pattern = patterns[p];
+    const YamlNode& item = ItemAt(node, p, patterns.size());
+    const bool all = pattern == "*";
+    if (!all && !pattern.ends_with("/*")) {
+      const auto index = FindName(item, path, pattern, account_names_, "account", "accounts");
+      if (!index) continue;
+      if (!config.accounts[*index].keys.empty()) {
+        Report(item, path, fmt::format("\"{:.128}\" is reserved for keys", pattern),
+               "remove it here, or remove its reserved_for");
+        continue;
+      }
+      taken[*index] = true;
+      continue;
+    }
+    const std::string_view upstream =
+        all ? std::string_view() : std::string_view(pattern).substr(0, pattern.size() - 2);
+    bool any = false;
+    for (std::size_t i = 0; i < config.accounts.size(); ++i) {
+      const Account& account = config.accounts[i];
+      if (!account.keys.empty()) continue;
+      if (!all && config.upstreams[account.upstream].name != upstream) continue;
+      taken[i] = any = true;
+    }
+    if (any) continue;
+    Report(item, path, fmt::format("no account that is not reserved matches \"{:.128}\"", pattern),
+           "name an upstream before /*, or an account");
+  }
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    if (taken[i]) pool.accounts.push_back(static_cast<std::uint32_t>(i));
+  }
+}
+
+void Reader::ReadPackage(const YamlNode& node, const std::string& path, Config& config) {
+  Package package;
+  ReadObject(node, path, "packages[].", PackageFields(), package,
+             [&](std::string_view option, const YamlNode& value, const std::string& value_path) {
+               if (option != "packages[].pools") return false;
+               std::vector<std::string> pools;
+               Setter{*this, value, value_path, *FindOption(option)}(&pools);
+               if (value.kind == YamlKind::kList && value.items.empty()) {
+                 Report(value, value_path, "is empty", "name at least one pool");
+               }
+               for (std::size_t i = 0; i < pools.size(); ++i) {
+                 const auto index = FindName(ItemAt(value, i, pools.size()), value_path, pools[i],
+                                             pool_names_, "pool", "pools");
+                 if (index) package.pools.push_back(*index);
+               }
+               return true;
+             });
+  if (node.kind != YamlKind::kMap) return;
+  CheckName(node, path, "name", package.name, package_lines_);
+  package_names_.emplace(package.name, static_cast<std::uint32_t>(config.packages.size()));
+  config.packages.push_back(std::move(package));
+}
+
+void Reader::ReadWorkspace(const YamlNode& node, const std::string& path, Config& config) {
+  Workspace workspace;
+  ReadObject(node, path, "workspaces[].", WorkspaceFields(), workspace,
+             [](const auto&...) { return false; });
+  if (node.kind != YamlKind::kMap) return;
+  CheckName(node, path, "name", workspace.name, workspace_lines_);
+  if (!workspace.package.empty()) {
+    FindName(NodeAt(node, {"package"}), Join(path, "package"), workspace.package, package_names_,
+             "package", "packages");
+  }
+  workspace_names_.emplace(workspace.name, static_cast<std::uint32_t>(config.workspaces.size()));
+  config.workspaces.push_back(std::move(workspace));
+}
+
+void Reader::ReadDowngrade(const YamlNode& node, const std::string& path, Model& model) {
+  Downgrade downgrade;
+  ReadObject(node, path, "models[].downgrade.", DowngradeFields(), downgrade,
+             [](const auto&...) { return false; });
+  if (node.kind == YamlKind::kMap) model.downgrade = std::move(downgrade);
+}
+
+// A call that is moved to a lesser model must be one that model can answer and is sold for.
+void Reader::CheckDowngrades(const Config& config) {
+  std::vector<std::string_view> ids;
+  for (const Model& model : config.models) ids.push_back(model.id);
+  for (const auto& [index, node, path] : downgrade_places_) {
+    const Model& model = config.models[index];
+    if (!model.downgrade || model.downgrade->to.empty()) continue;
+    const std::string& to = model.downgrade->to;
+    const YamlNode& at = NodeAt(*node, {"downgrade", "to"});
+    const std::string at_path = Join(path, "downgrade.to");
+    const auto target = std::ranges::find(config.models, to, &Model::id);
+    if (target == config.models.end() || to == "*") {
+      const std::string_view near = Nearest(to, ids);
+      Report(at, at_path, fmt::format("no model has the id \"{:.64}\"", to),
+             near.empty() || near == "*" ? "name another model of this file"
+                                         : fmt::format("did you mean {}?", near));
+    } else if (to == model.id) {
+      Report(at, at_path, "is the model itself", "name another model of this file");
+    } else if ((model.capabilities & ~target->capabilities) != 0) {
+      Report(at, at_path, fmt::format("\"{:.64}\" has not all capabilities of this model", to),
+             "name a model that can be asked for the same");
+    } else if (model.price && !target->price) {
+      Report(at, at_path, fmt::format("\"{:.64}\" has no price, so it would not be served", to),
+             "give it one, or name another model");
+    }
+  }
 }
 
 std::optional<std::uint32_t> Reader::ReadUpstreamName(const YamlNode& node, const std::string& path,
@@ -667,6 +963,10 @@ void Reader::ReadModel(const YamlNode& node, const std::string& path, Config& co
           ReadPrice(value, value_path, model);
           return true;
         }
+        if (option == "models[].downgrade") {
+          ReadDowngrade(value, value_path, model);
+          return true;
+        }
         return false;
       });
   if (node.kind != YamlKind::kMap) return;
@@ -682,6 +982,9 @@ void Reader::ReadModel(const YamlNode& node, const std::string& path, Config& co
   }
   for (ModelRoute& route : model.routes) {
     if (route.upstream_model.empty() && model.id != "*") route.upstream_model = model.id;
+  }
+  if (model.downgrade) {
+    downgrade_places_.push_back({static_cast<std::uint32_t>(config.models.size()), &node, path});
   }
   config.models.push_back(std::move(model));
 }
@@ -703,37 +1006,57 @@ void Reader::ReadKey(const YamlNode& node, const std::string& path, Config& conf
            near.empty() ? "add it to models, or remove it here"
                         : fmt::format("did you mean {}?", near));
   }
+  if (!key.workspace.empty()) {
+    FindName(NodeAt(node, {"workspace"}), Join(path, "workspace"), key.workspace, workspace_names_,
+             "workspace", "workspaces");
+  }
+  if (!key.package.empty()) {
+    FindName(NodeAt(node, {"package"}), Join(path, "package"), key.package, package_names_,
+             "package", "packages");
+  }
   config.keys.push_back(std::move(key));
 }
 
 Config Reader::Read(const YamlNode& root) {
   Config config;
-  const YamlNode* upstreams = nullptr;
-  const YamlNode* models = nullptr;
-  const YamlNode* keys = nullptr;
-  // The lists refer to one another and to key_defaults, wherever in the file they stand: last.
+  // The lists refer to one another and to key_defaults, wherever in the file they stand: last, and
+  // each behind those it refers to. What accounts and downgrades refer to comes behind them.
+  struct List {
+    std::string_view name;
+    std::size_t count_max;
+    void (Reader::*read)(const YamlNode&, const std::string&, Config&);
+    const YamlNode* node = nullptr;
+  };
+  std::array lists = {List{"upstreams", kUpstreamsMax, &Reader::ReadUpstream},
+                      List{"models", kModelsMax, &Reader::ReadModel},
+                      List{"pools", kPoolsMax, &Reader::ReadPool},
+                      List{"packages", kPackagesMax, &Reader::ReadPackage},
+                      List{"workspaces", kWorkspacesMax, &Reader::ReadWorkspace},
+                      List{"keys", kKeysMax, &Reader::ReadKey}};
   ReadObject(root, "", "", ConfigFields(), config,
              [&](std::string_view option, const YamlNode& value, const std::string&) {
-               if (option == "upstreams") return (upstreams = &value) != nullptr;
-               if (option == "models") return (models = &value) != nullptr;
-               if (option == "keys") return (keys = &value) != nullptr;
-               return false;
+               const auto list = std::ranges::find(lists, option, &List::name);
+               if (list == lists.end()) return false;
+               list->node = &value;
+               return true;
              });
   if (root.kind != YamlKind::kMap) return config;
 
-  const auto items = Items(upstreams, "upstreams", kUpstreamsMax);
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    ReadUpstream(items[i], fmt::format("upstreams[{}]", i), config);
+  for (const List& list : lists) {
+    if (list.name == "pools") NameAccounts(config);
+    const auto items = Items(list.node, std::string(list.name), list.count_max);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      (this->*list.read)(items[i], fmt::format("{}[{}]", list.name, i), config);
+    }
+    // A file without them has one pool and one package, which may be named like any other.
+    if (list.name == "pools" && items.empty()) pool_names_.emplace(kDefaultName, 0);
+    if (list.name == "packages" && items.empty()) package_names_.emplace(kDefaultName, 0);
   }
-  const auto model_items = Items(models, "models", kModelsMax);
-  for (std::size_t i = 0; i < model_items.size(); ++i) {
-    ReadModel(model_items[i], fmt::format("models[{}]", i), config);
-  }
-  const auto key_items = Items(keys, "keys", kKeysMax);
-  for (std::size_t i = 0; i < key_items.size(); ++i) {
-    ReadKey(key_items[i], fmt::format("keys[{}]", i), config);
-  }
+  CheckAccounts(config);
+  CheckDowngrades(config);
 
+  const YamlNode* upstreams = lists[0].node;
+  const YamlNode* models = lists[1].node;
   if (upstreams == nullptr || (upstreams->kind == YamlKind::kList && upstreams->items.empty())) {
     ReportAt(root.line, root.column, "upstreams", "is missing",
              "name at least one account at a provider, or one of kind: sandbox");
@@ -784,7 +1107,10 @@ std::expected<Config, std::vector<ConfigError>> ParseConfig(std::string_view yam
   } else {
     config = Reader(file_name, env, errors).Read(root);
   }
-  if (errors.empty()) return config;
+  if (errors.empty()) {
+    FinishAccounts(config);
+    return config;
+  }
   // In the order of the file; line 0 is about the file as a whole, or the note that there are more.
   std::ranges::sort(errors, std::less<>(), [](const ConfigError& e) {
     return std::tuple(e.line == 0 ? INT32_MAX : e.line, e.column, e.path, e.message);

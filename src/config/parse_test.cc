@@ -262,8 +262,8 @@ colour: blue
       "of sandbox, openai, anthropic, gemini\n"
       "13:5: upstreams[2].base_url: means nothing for a sandbox; remove it, or write kind: "
       "openai\n"
-      "13:5: upstreams[2].name: is missing; add it: How routes, logs and metrics call this "
-      "account.\n"
+      "13:5: upstreams[2].name: is missing; add it: How routes, pools, logs and metrics call "
+      "it.\n"
       "17:14: models[0].routes[0]: no upstream is named \"b\"; known: a\n"
       "17:31: models[0].routes[1].modle: is not an option; a route has upstream and model\n"
       "18:12: models[0].price.output: is missing; add it: Of output tokens, reasoning "
@@ -282,8 +282,8 @@ colour: blue
       "2027-01-31T12:00:00Z\n"
       "25:14: keys[0].limits.rpm: is not an option; did you mean requests_per_minute?\n"
       "26:1: colour: is not an option; known here: environment, listen, workers, data_dir, "
-      "durability, on_hang_up, useful_output_tokens_min, brand, admin, limits, key_defaults, "
-      "log, upstreams, models, keys\n");
+      "durability, on_hang_up, useful_output_tokens_min, concurrency, brand, admin, limits, "
+      "key_defaults, log, upstreams, pools, packages, workspaces, models, keys\n");
 }
 
 TEST(ParseConfig, WrongShapes_SayWhatWasFoundAndWhatIsNeeded) {

@@ -1,5 +1,7 @@
 #include "config/scalar.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -307,6 +309,17 @@ std::optional<Url> ParseUrl(std::string_view text) {
   return url;
 }
 
+std::optional<Proxy> ParseProxy(std::string_view text) {
+  auto url = ParseUrl(text);
+  if (!url || url->tls || !url->path.empty()) return std::nullopt;
+  // ParseUrl fills in port 80, which no proxy is at: whoever left the port out forgot it.
+  const auto colon = text.rfind(':');
+  const bool port_given =
+      colon > text.find("//") && text.find(']', colon) == std::string_view::npos;
+  if (!port_given) return std::nullopt;
+  return Proxy{std::move(url->host), url->port};
+}
+
 std::string FormatBytes(std::int64_t bytes) {
   return FormatWithUnit(bytes, std::span(kByteUnits).subspan(2));
 }
@@ -335,6 +348,11 @@ std::string FormatTime(Instant instant) {
 std::string FormatAddress(const Listen& listen) {
   const bool v6 = listen.host.contains(':');
   return (v6 ? "[" + listen.host + "]" : listen.host) + ":" + std::to_string(listen.port);
+}
+
+std::string FormatProxy(const Proxy& proxy) {
+  return fmt::format("http://{}:{}", proxy.host.contains(':') ? "[" + proxy.host + "]" : proxy.host,
+                     proxy.port);
 }
 
 std::string FormatUrl(const Url& url) {

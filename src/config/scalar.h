@@ -39,6 +39,10 @@ struct Url {
 // "https://api.openai.com/v1". No user, no query, no fragment, no escapes, no "..".
 std::optional<Url> ParseUrl(std::string_view text);
 
+// "http://127.0.0.1:3128": the port is not optional, a user and a path are not read.
+std::optional<Proxy> ParseProxy(std::string_view text);
+
+std::string FormatProxy(const Proxy& proxy);
 std::string FormatBytes(std::int64_t bytes);
 std::string FormatDuration(Duration duration);
 std::string FormatTime(Instant instant);

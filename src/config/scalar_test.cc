@@ -214,5 +214,33 @@ TEST(Format, ShortestExactForm) {
   EXPECT_EQ(FormatAddress({"::1", 80}), "[::1]:80");
 }
 
+TEST(ParseProxy, IsAPlainAddressWithAPort) {
+  struct Case {
+    const char* text;
+    const char* want;  // null: none
+  };
+  const Case cases[] = {
+      {"http://10.0.0.1:3128", "http://10.0.0.1:3128"},
+      {"http://Proxy.Example:80/", "http://proxy.example:80"},
+      {"http://[::1]:1", "http://[::1]:1"},
+      {"http://proxy.example", nullptr},  // port 80 is no guess anyone means
+      {"http://[::1]", nullptr},
+      {"https://proxy.example:443", nullptr},
+      {"http://user:secret@proxy.example:80", nullptr},
+      {"http://proxy.example:0", nullptr},
+      {"http://proxy.example:65536", nullptr},
+      {"http://proxy.example:80/path", nullptr},
+      {"socks5://proxy.example:80", nullptr},
+      {"proxy.example:80", nullptr},
+      {"http://:80", nullptr},
+      {"", nullptr},
+  };
+  for (const Case& c : cases) {
+    const auto proxy = ParseProxy(c.text);
+    ASSERT_EQ(proxy.has_value(), c.want != nullptr) << c.text;
+    if (proxy) EXPECT_EQ(FormatProxy(*proxy), c.want);
+  }
+}
+
 }  // namespace
 }  // namespace weir::config
