@@ -177,6 +177,7 @@ constexpr PathLine kResponsesEventLines[] = {
     {"param", kErrorParam},
     WEIR_OPENAI_ERROR("error"),
     {"response.model", kModel},
+    {"response.id", kResponseId},
     {"response.status", kStatus},
     WEIR_OPENAI_ERROR("response.error"),
     WEIR_OPENAI_USAGE("response.usage"),
@@ -186,8 +187,8 @@ constexpr PathLine kResponsesEventLines[] = {
 };
 
 constexpr PathLine kResponsesReplyLines[] = {
-    {"model", kModel},          {"status", kStatus},        WEIR_OPENAI_ERROR("error"),
-    WEIR_OPENAI_USAGE("usage"), WEIR_OUTPUT_ITEM("output"),
+    {"id", kResponseId},        {"model", kModel},          {"status", kStatus},
+    WEIR_OPENAI_ERROR("error"), WEIR_OPENAI_USAGE("usage"), WEIR_OUTPUT_ITEM("output"),
 };
 
 constexpr PathLine kChatEventLines[] = {

@@ -40,6 +40,7 @@ enum class JsonField : std::uint8_t {
   // Short texts; numbers and literals are kept as they are written.
   kType = kCountFields,
   kModel,
+  kResponseId,
   kStatus,
   kErrorType,
   kErrorCode,

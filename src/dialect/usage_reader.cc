@@ -170,6 +170,7 @@ EventVerdict StreamMeter::OnResponsesEvent(const SseEvent& event) {
     whole_bytes_ = std::max(whole_bytes_, reader_.findings().text_bytes);
     // The terminal event has the last word on which model served.
     if (const auto model = reader_.Text(JsonField::kModel); !model.empty()) served_model_ = model;
+    response_id_ = reader_.Text(JsonField::kResponseId);
     return Terminal(event, end);
   }
   if (type == "response.created" || type == "response.in_progress" || type == "response.queued") {
@@ -311,6 +312,8 @@ std::int64_t JsonMeter::EstimatedOutputTokens() const {
 }
 
 std::string_view JsonMeter::served_model() const { return reader_.Text(JsonField::kModel); }
+
+std::string_view JsonMeter::response_id() const { return reader_.Text(JsonField::kResponseId); }
 
 std::string_view JsonMeter::status() const { return reader_.Text(JsonField::kStatus); }
 

@@ -85,6 +85,8 @@ class StreamMeter {
   std::int64_t EstimatedOutputTokens() const;
   const UpstreamErrorText& error() const { return error_; }
   std::string_view served_model() const { return served_model_; }
+  // Responses: what previous_response_id of a later call names.
+  std::string_view response_id() const { return response_id_; }
   std::int64_t malformed_events() const { return malformed_events_; }
   std::int64_t events_after_end() const { return events_after_end_; }
 
@@ -112,6 +114,7 @@ class StreamMeter {
   std::int64_t events_after_end_ = 0;
   UpstreamErrorText error_;
   std::string served_model_;
+  std::string response_id_;
   std::string scratch_;
 };
 
@@ -130,6 +133,7 @@ class JsonMeter {
   std::int64_t observed_output_bytes() const;
   std::int64_t EstimatedOutputTokens() const;
   std::string_view served_model() const;
+  std::string_view response_id() const;
   std::string_view status() const;  // Responses: "completed", "incomplete", "failed", ...
   UpstreamErrorText error() const;  // of an error member that is not null; empty otherwise
 

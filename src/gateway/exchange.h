@@ -22,6 +22,7 @@
 #include "gateway/ports.h"
 #include "identity/authenticate.h"
 #include "identity/key_table.h"
+#include "routing/acquire.h"
 
 namespace weir::gateway {
 
@@ -53,10 +54,15 @@ struct Plan {
   std::vector<dialect::Edit> edits;
 };
 
-// One try at one upstream.
+// One try at one account.
 struct Attempt {
+  routing::Lease lease;  // keeps the configuration that the next three are of
   const config::Upstream* upstream = nullptr;
-  int status = 0;  // 0: no reply
+  const config::Account* account = nullptr;
+  const config::ModelRoute* route = nullptr;
+  Tick sent_at;
+  routing::Report report{.outcome = routing::Outcome::kNothing};  // of the account
+  int status = 0;                                                 // 0: no reply
   dialect::FailureClass failure = dialect::FailureClass::kNone;
   Retry retry = Retry::kNever;
   std::string detail;  // for the log
@@ -70,8 +76,21 @@ struct FailureToShow {
   std::optional<bool> should_retry;            // the upstream's own x-should-retry
 };
 
+// Which account the exchange asks for, and how it fared in the queue.
+struct Routing {
+  routing::Need need;
+  routing::SessionHash session = 0;
+  std::uint64_t refers_to = 0;  // an earlier reply, or the state of a turn
+  bool must_meet = false;
+  std::uint64_t scope = 0;  // of the workspace; sessions of two workspaces never meet
+  std::vector<std::uint32_t> tried;
+  std::int64_t queue_position = 0;  // on entering it; 0: it did not wait
+  routing::Stickiness stickiness = routing::Stickiness::kNone;
+};
+
 struct Timings {
   Tick started_at;
+  Duration queue;       // waiting for an account
   Duration upstream;    // waiting for upstreams
   Duration durable;     // waiting for the journal
   Duration first_byte;  // until the first byte to the caller; 0: none was sent
@@ -88,6 +107,7 @@ struct Exchange {
   Plan plan;
   AdmitReply admission;
   bool admitted = false;  // and not settled yet
+  Routing routing;
   std::vector<Attempt> attempts;
   std::optional<FailureToShow> failure;
   Interrupt interrupt;

@@ -99,6 +99,21 @@ std::string CommonHeaders(const Exchange& x, Instant now) {
   if (x.admission.clamped && x.admission.refusal == Refusal::kNone) {
     AppendHeader(out, prefix + "-max-output-tokens", x.admission.output_tokens_granted);
   }
+  switch (x.routing.stickiness) {
+    case routing::Stickiness::kNone:
+      break;
+    case routing::Stickiness::kKept:
+      AppendHeader(out, prefix + "-sticky", std::string_view("kept"));
+      break;
+    case routing::Stickiness::kAway:
+    case routing::Stickiness::kEscaped:
+      AppendHeader(out, prefix + "-sticky", std::string_view("moved"));
+      break;
+  }
+  if (x.routing.queue_position > 0) {
+    AppendHeader(out, prefix + "-queue-position", x.routing.queue_position);
+    AppendHeader(out, prefix + "-queue-ms", x.timings.queue.ns / 1'000'000);
+  }
   if (x.attempts.size() > 1) {
     AppendHeader(out, prefix + "-attempts", static_cast<std::int64_t>(x.attempts.size()));
   }
@@ -123,6 +138,7 @@ Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runt
   detail.hint = reason.hint;
   detail.docs_url = x.config().brand.docs_url;
   detail.request_id = request_id;
+  if (reason.refusal == Refusal::kUsageLimitReached) detail.resets_in = x.admission.retry_after;
   ReplyHead head;
   head.status = text.status;
   head.headers = CommonHeaders(x, runtime.WallNow());
@@ -198,7 +214,9 @@ Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime) {
       co_return co_await Refuse(x, {.refusal = Refusal::kDraining}, ports, runtime);
     }
     if (x.failure) co_return co_await ShowUpstreamFailure(x, ports, runtime);
-    co_return co_await Refuse(x, {.refusal = Refusal::kNoCapacity}, ports, runtime);
+    const Refusal refusal =
+        x.reason.refusal == Refusal::kNone ? Refusal::kNoCapacity : x.reason.refusal;
+    co_return co_await Refuse(x, {.refusal = refusal}, ports, runtime);
   }
 
   if (x.cut) {

@@ -24,6 +24,7 @@ using dialect::StreamEnd;
 // A JSON reply up to this size is held whole, so that its head can say what it cost. Larger ones
 // are passed on as they come, all but their last piece.
 constexpr std::size_t kHeldJsonMax = 256 << 10;
+constexpr std::size_t kPrefaceBytesMax = 256 << 10;
 constexpr std::int64_t kCheckpointTokens = 256;
 constexpr Duration kCheckpointInterval = Milliseconds(500);
 
@@ -59,9 +60,9 @@ bool IsAnthropic(const Exchange& x) {
 }
 
 // Where each family looks for a key.
-void AppendCredential(const Exchange& x, const config::Upstream& upstream, std::string& out) {
-  const std::string_view key = upstream.api_key.Reveal();
-  switch (upstream.kind) {
+void AppendCredential(const Exchange& x, const Attempt& attempt, std::string& out) {
+  const std::string_view key = attempt.account->api_key.Reveal();
+  switch (attempt.upstream->kind) {
     case config::UpstreamKind::kSandbox:
     case config::UpstreamKind::kOpenAi:
       out += "authorization: Bearer ";
@@ -84,11 +85,11 @@ void AppendCredential(const Exchange& x, const config::Upstream& upstream, std::
   out += "\r\n";
 }
 
-std::string UpstreamHeaders(const Exchange& x, const config::Upstream& upstream) {
+std::string UpstreamHeaders(const Exchange& x, const Attempt& attempt) {
   std::string out;
   out.reserve(512);
   out += "content-type: application/json\r\n";
-  AppendCredential(x, upstream, out);
+  AppendCredential(x, attempt, out);
   out += "accept-encoding: identity\r\nuser-agent: weir\r\n";
   const bool anthropic = IsAnthropic(x);
   for (const auto& [name, value] : x.head->headers) {
@@ -155,11 +156,39 @@ Usage OwnCount(const Exchange& x, std::int64_t output_tokens, UsageSource source
   return {.input_tokens = EstimatedInput(x), .output_tokens = output_tokens, .source = source};
 }
 
+// What a failure says of the account.
+routing::Outcome OutcomeOf(dialect::FailureClass failure) {
+  using enum dialect::FailureClass;
+  switch (failure) {
+    case kNone:
+      return routing::Outcome::kServed;
+    case kBurst:
+      return routing::Outcome::kBurst;
+    case kWindowExhausted:
+      return routing::Outcome::kWindowExhausted;
+    case kOverloaded:
+      return routing::Outcome::kOverloaded;
+    case kAuthDead:
+      return routing::Outcome::kAuthDead;
+    case kBillingDead:
+      return routing::Outcome::kBillingDead;
+    case kModelGone:
+      return routing::Outcome::kModelGone;
+    case kServerError:
+    case kUnknown:
+      return routing::Outcome::kServerError;
+    case kCallersFault:
+      break;
+  }
+  return routing::Outcome::kNothing;
+}
+
 void Fail(Exchange& x, Attempt& attempt, const dialect::UpstreamFailure& failure, int status,
           std::string body, bool body_whole) {
   attempt.failure = failure.failure_class;
   attempt.retry = failure.retry;
   attempt.detail = failure.error.message;
+  attempt.report = {.outcome = OutcomeOf(failure.failure_class), .rest = failure.reset};
   const dialect::Dialect family = x.operation.dialect;
   FailureToShow show;
   show.reply = dialect::ShowFailure(family, failure, status, body, body_whole);
@@ -178,6 +207,10 @@ void FailWithoutReply(Exchange& x, Attempt& attempt, const Error& error) {
   attempt.failure = dialect::FailureClass::kServerError;
   attempt.retry = error.retry;
   attempt.detail = error.detail;
+  attempt.report.outcome =
+      error.source == ErrorSource::kUpstream || error.source == ErrorSource::kEnvironment
+          ? routing::Outcome::kServerError
+          : routing::Outcome::kNothing;
   const Refusal refusal = error.code == ErrorCode::kTimeout       ? Refusal::kUpstreamTimeout
                           : error.code == ErrorCode::kUnavailable ? Refusal::kLedgerUnavailable
                                                                   : Refusal::kUpstreamError;
@@ -191,6 +224,13 @@ void FailWithoutReply(Exchange& x, Attempt& attempt, const Error& error) {
 
 Error JournalError() {
   return {ErrorCode::kUnavailable, ErrorSource::kUs, Retry::kNever, "the journal has no space"};
+}
+
+// The reply is under way or whole: good news of the account, told once.
+void NoteAlive(Attempt& attempt, Ports& ports, Tick now) {
+  if (attempt.report.outcome == routing::Outcome::kServed) return;
+  attempt.report.outcome = routing::Outcome::kServed;
+  ports.accounts.NoteAlive(attempt.lease, now - attempt.sent_at);
 }
 
 // An attempt's clock on its upstream: what is spent waiting for it is not our overhead.
@@ -209,6 +249,13 @@ class UpstreamClock {
   Runtime& runtime_;
   Tick since_;
 };
+
+// What later calls may refer to: the reply's id, and the state of the turn it belongs to. And what
+// it used, for an account with tokens per minute.
+void NoteMade(Exchange& x, Attempt& attempt, std::string_view response_id) {
+  attempt.report.made = {MadeBy(x, response_id), MadeBy(x, x.reply->Find("x-codex-turn-state"))};
+  attempt.report.tokens = x.usage.input_tokens + x.usage.output_tokens;
+}
 
 Task<void> ReadFailure(Exchange& x, Attempt& attempt, std::unique_ptr<UpstreamReply> reply,
                        UpstreamClock& clock, Runtime& runtime) {
@@ -289,6 +336,8 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
       x.usage = OwnCount(x, meter.EstimatedOutputTokens(), UsageSource::kEstimated);
     }
     x.held_type = "application/json";
+    NoteAlive(attempt, ports, runtime.Now());
+    NoteMade(x, attempt, meter.response_id());
     co_return;
   }
 
@@ -329,6 +378,13 @@ struct StreamPassage {
   Tick checkpoint_at;
 
   StreamPassage(dialect::Dialect family, bool strip_usage) : meter(family, {strip_usage}) {}
+
+  // Until the first content another account may still serve the call, so what precedes it
+  // ("response.created") waits for it, within bounds.
+  bool MayLeave(bool streaming) const {
+    return !out.empty() && !ended &&
+           (streaming || meter.content_seen() || out.size() > kPrefaceBytesMax);
+  }
 };
 
 void NoteDelivered(Exchange& x, StreamPassage& passage, Tick now, Ports& ports) {
@@ -394,6 +450,13 @@ Usage StreamUsage(const Exchange& x, const StreamPassage& passage, UsageSource o
   return OwnCount(x, passage.meter.EstimatedOutputTokens(), otherwise);
 }
 
+// No text, no call, and no output that the upstream counted: limited accounts answer like this.
+bool IsEmpty(const Exchange& x, const StreamPassage& passage) {
+  return x.operation.kind == OperationKind::kGenerate && dialect::IsOpenAi(x.operation.dialect) &&
+         passage.meter.end() == StreamEnd::kCompleted && !passage.meter.content_seen() &&
+         passage.meter.usage().output_tokens == 0;
+}
+
 // The stream broke before its end. What was delivered is charged; the caller is told in the stream,
 // never by a fake end.
 void BreakStream(Exchange& x, Attempt& attempt, StreamPassage& passage, const Error& error) {
@@ -440,6 +503,10 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
         broken = bytes.error();
         break;
       }
+      // A model that thinks this long has taken the call: what it sent so far may go.
+      if (!x.streaming && !passage.out.empty() && !co_await PassOn(x, passage, ports, runtime)) {
+        broken = JournalError();
+      }
       // Keeps proxies and clients from giving up on a model that thinks. Anthropic has an event
       // for it; elsewhere it is a comment.
       const std::string_view beat =
@@ -460,8 +527,9 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
       passage.splitter.Append(*bytes);
       const bool readable = TakeEvents(x, passage);
       NoteDelivered(x, passage, now, ports);
+      if (passage.meter.content_seen()) NoteAlive(attempt, ports, now);
       // What came together with the end leaves together with it, in Finish.
-      if (!passage.out.empty() && !passage.ended && !co_await PassOn(x, passage, ports, runtime)) {
+      if (passage.MayLeave(x.streaming) && !co_await PassOn(x, passage, ports, runtime)) {
         broken = JournalError();
       }
       if (!readable) {
@@ -483,14 +551,14 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
     co_return;
   }
 
-  // An error as the very first event is a refusal in disguise: nothing has left, so it may be
-  // retried or shown with a status of its own.
+  // An error before any content is a refusal in disguise: nothing has left, so it may be retried or
+  // shown with a status of its own.
   const bool failed =
       passage.meter.end() == StreamEnd::kFailed || passage.meter.end() == StreamEnd::kError;
   if (failed) {
     const auto failure =
         dialect::ClassifyStreamError(x.operation.dialect, passage.meter.error(), runtime.WallNow());
-    if (!x.streaming && passage.out.empty()) {
+    if (!x.streaming && !passage.meter.content_seen()) {
       x.held.clear();
       Fail(x, attempt, failure, 200, {}, false);
       x.reply.reset();
@@ -498,11 +566,23 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
     }
     attempt.failure = failure.failure_class;
     attempt.detail = failure.error.message;
+    attempt.report = {.outcome = OutcomeOf(failure.failure_class), .rest = failure.reset};
     x.ending = EndingKind::kUpstreamFailed;
+  } else if (!x.streaming && IsEmpty(x, passage)) {
+    x.held.clear();
+    FailWithoutReply(x, attempt,
+                     {ErrorCode::kBadInput, ErrorSource::kUpstream, Retry::kOther,
+                      "the stream ended well and held nothing"});
+    attempt.report.outcome = routing::Outcome::kEmptyReply;
+    x.reply.reset();
+    co_return;
+  } else {
+    NoteAlive(attempt, ports, runtime.Now());
   }
   x.usage = StreamUsage(x, passage, failed ? UsageSource::kCheckpoint : UsageSource::kEstimated);
   x.charge = !failed || passage.meter.content_seen() ||
              passage.meter.usage().source == UsageSource::kProvider;
+  NoteMade(x, attempt, passage.meter.response_id());
   if (!x.streaming) {
     // The whole stream arrived at once. Its head leaves with everything else in Finish.
     x.held.insert(0, passage.out);
@@ -519,10 +599,10 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
 
 }  // namespace
 
-Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, Runtime& runtime) {
-  const config::Upstream& upstream = x.config().upstreams[route.upstream];
-  x.attempts.push_back({.upstream = &upstream});
+Task<void> Forward(Exchange& x, Ports& ports, Runtime& runtime) {
   Attempt& attempt = x.attempts.back();
+  const config::Upstream& upstream = *attempt.upstream;
+  const config::ModelRoute& route = *attempt.route;
 
   // Each attempt has its own name for the model; the other edits are the same for all.
   std::vector<dialect::Edit> edits = x.plan.edits;
@@ -542,11 +622,13 @@ Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, R
   UpstreamRequest request;
   request.upstream = &upstream;
   request.target = TargetOf(x, upstream, upstream_model);
-  request.headers = UpstreamHeaders(x, upstream);
+  request.account = attempt.account;
+  request.headers = UpstreamHeaders(x, attempt);
   request.body = pieces->pieces;
   const Tick deadline = runtime.Now() + upstream.total_deadline;
   request.deadline = deadline;
   UpstreamClock clock(x, runtime);
+  attempt.sent_at = runtime.Now();
   auto reply = co_await ports.upstreams.Send(std::move(request), x.interrupt);
   if (!reply) {
     clock.Stop();

@@ -27,6 +27,19 @@ class Ticket {
   Credit& credit_;
 };
 
+// The same for an account's slot.
+class Slot {
+ public:
+  Slot(Attempt& attempt, Accounts& accounts) : attempt_(attempt), accounts_(accounts) {}
+  Slot(const Slot&) = delete;
+  Slot& operator=(const Slot&) = delete;
+  ~Slot() { accounts_.Release(attempt_.lease, attempt_.report); }
+
+ private:
+  Attempt& attempt_;
+  Accounts& accounts_;
+};
+
 Task<void> ReplyJson(Exchange& x, std::string body, Ports& ports, Runtime& runtime) {
   x.status = 200;
   NoteLimits(x, ports);
@@ -81,6 +94,7 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   auto plan = Resolve(*x.snapshot, key, *x.head, x.operation, *x.reader, *body);
   if (!plan) co_return co_await Refuse(x, plan.error(), ports, runtime);
   x.plan = std::move(*plan);
+  PlanRouting(x);
 
   // admit: limits and one hold over all of it, all or none
   x.admission = ports.credit.Admit(MakeAdmit(x.id, key, x.plan));
@@ -90,14 +104,13 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   Ticket ticket(x, ports.credit);
   ApplyGrant(x.admission, key, x.operation, x.plan);
 
-  // route, forward: one upstream after the other, never after a byte has reached the caller.
-  // With drain_and_bill the upstream finishes whatever the caller does; a drain of ours still ends
-  // it.
-  if (x.config().hang_up_rule == config::HangUpRule::kDrainAndBill) x.interrupt.IgnoreCaller();
+  // route, forward: one account after the other, never after a byte has reached the caller. With
+  // drain_and_bill the upstream finishes whatever the caller does; a drain of ours still ends it.
   ports.downstream.WatchHangUp(x.interrupt);
-  while (const config::ModelRoute* route =
-             NextRoute(x.config(), x.operation, x.plan, x.attempts.size())) {
-    co_await Forward(x, *route, ports, runtime);
+  while (co_await NextAccount(x, ports, runtime)) {
+    const Slot slot(x.attempts.back(), ports.accounts);
+    if (x.config().hang_up_rule == config::HangUpRule::kDrainAndBill) x.interrupt.IgnoreCaller();
+    co_await Forward(x, ports, runtime);
     if (!MayTryAnother(x, ports.downstream)) break;
   }
 

@@ -39,13 +39,18 @@ RefusalReason ExplainRefusal(const AdmitReply& reply);
 void ApplyGrant(const AdmitReply& admission, const identity::KeyRecord& key,
                 const Operation& operation, Plan& plan);
 
-// route: the upstream to try after `attempts` others, or null when there is none left.
-const config::ModelRoute* NextRoute(const config::Config& config, const Operation& operation,
-                                    const Plan& plan, std::size_t attempts);
+// route: which account is asked for, then one for each attempt. NextAccount appends to x.attempts;
+// false when there is none, and x.failure or x.reason says why.
+void PlanRouting(Exchange& x);
+Task<bool> NextAccount(Exchange& x, Ports& ports, Runtime& runtime);
+void NoteNoAccount(Exchange& x, const routing::AcquireReply& reply);
 bool MayTryAnother(const Exchange& x, const Downstream& downstream);
+// What names a thing of a reply to later calls of the same workspace; 0 for nothing.
+std::uint64_t MadeBy(const Exchange& x, std::string_view id);
 
-// forward: one attempt, streamed to the caller as it arrives. Appends to x.attempts.
-Task<void> Forward(Exchange& x, const config::ModelRoute& route, Ports& ports, Runtime& runtime);
+// forward: the attempt at x.attempts.back(), streamed to the caller as it arrives. What it says of
+// the account is in the attempt's report.
+Task<void> Forward(Exchange& x, Ports& ports, Runtime& runtime);
 
 // settle: the charge for what was used.
 SettleCommand MakeSettle(const Exchange& x);

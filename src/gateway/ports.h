@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "config/config.h"
 #include "gateway/credit_command.h"
+#include "routing/acquire.h"
 
 namespace weir::gateway {
 
@@ -105,6 +106,7 @@ class Downstream {
 
 struct UpstreamRequest {
   const config::Upstream* upstream = nullptr;
+  const config::Account* account = nullptr;
   std::string_view method = "POST";
   std::string target;                      // path and query at the upstream
   std::string headers;                     // finished lines without host, framing and connection
@@ -149,10 +151,25 @@ class Credit {
   virtual Task<bool> Durable(JournalPosition position) = 0;
 };
 
+// The operator's accounts: which one serves the next attempt, now or after a wait.
+class Accounts {
+ public:
+  virtual ~Accounts() = default;
+  // A lease or a refusal; waits in the queue in between, for as long as `interrupt` lets it. After
+  // an interrupt the reply is a refusal without a reason.
+  virtual Task<routing::AcquireReply> Acquire(routing::AcquireCommand command,
+                                              Interrupt& interrupt) = 0;
+  virtual void NoteAlive(const routing::Lease& lease, Duration first_content) = 0;
+  virtual void Release(const routing::Lease& lease, const routing::Report& report) = 0;
+  // How full a package's first pool is, in 1/1000; 0 when it has no limit.
+  virtual std::int64_t Pressure(const config::Config& config, std::uint32_t package) = 0;
+};
+
 struct Ports {
   Downstream& downstream;
   Upstreams& upstreams;
   Credit& credit;
+  Accounts& accounts;
 };
 
 }  // namespace weir::gateway

@@ -1,17 +1,109 @@
+// route: an account for the next attempt, now or after a wait in the queue.
+#include <algorithm>
+#include <string_view>
+
 #include "gateway/pipeline.h"
 
 namespace weir::gateway {
+namespace {
 
-// The routes of a model in the operator's order, each tried once. Those whose upstream speaks
-// another family are no routes of this call.
-const config::ModelRoute* NextRoute(const config::Config& config, const Operation& operation,
-                                    const Plan& plan, std::size_t attempts) {
-  for (const auto& route : plan.model->routes) {
-    if (!Speaks(config.upstreams[route.upstream].kind, operation.dialect)) continue;
-    if (attempts == 0) return &route;
-    --attempts;
+// More accounts than this are not asked for one request, whatever their number: what fails that
+// often is not the accounts' fault.
+constexpr std::size_t kAttemptsMax = 10;
+// Input that counts as one more call in the queue's fairness.
+constexpr std::int64_t kTokensPerTurn = 16'384;
+
+// The first signal that names the session. Headers before the body, as agents set them on purpose;
+// the order is that of gateways whose users rely on it.
+std::string_view SessionSignal(const Exchange& x) {
+  for (const std::string_view name :
+       {"session_id", "x-session-id", "session-id", "x-session-affinity"}) {
+    const std::string_view value = x.head->Find(name);
+    if (!value.empty()) return value;
   }
-  return nullptr;
+  const dialect::RequestShape& shape = x.plan.shape;
+  for (const std::string* value :
+       {&shape.session_id, &shape.conversation_id, &shape.prompt_cache_key}) {
+    if (!value->empty()) return *value;
+  }
+  return {};
+}
+
+// 0 for no text.
+std::uint64_t HashIn(std::string_view text, std::uint64_t scope) {
+  return text.empty() ? 0 : routing::HashText(text, scope) | 1;
+}
+
+}  // namespace
+
+void PlanRouting(Exchange& x) {
+  const identity::KeyRecord& key = *x.principal->key;
+  const config::Config& config = x.config();
+  Routing& routing = x.routing;
+  routing.need = {.package = config.PackageOf(key.name, key.workspace, key.package),
+                  .model = static_cast<std::uint32_t>(x.plan.model - config.models.data()),
+                  .capability = x.operation.capability};
+  routing.scope =
+      key.workspace.empty() ? key.id.high ^ key.id.low : routing::HashText(key.workspace);
+  routing.session = HashIn(SessionSignal(x), routing.scope);
+  routing.refers_to = HashIn(x.plan.shape.previous_response_id, routing.scope);
+  routing.must_meet = routing.refers_to != 0;
+  if (routing.refers_to == 0) {
+    routing.refers_to = HashIn(x.head->Find("x-codex-turn-state"), routing.scope);
+  }
+}
+
+std::uint64_t MadeBy(const Exchange& x, std::string_view id) { return HashIn(id, x.routing.scope); }
+
+Task<bool> NextAccount(Exchange& x, Ports& ports, Runtime& runtime) {
+  Routing& routing = x.routing;
+  if (x.attempts.size() >= kAttemptsMax) co_return false;
+  const Tick before = runtime.Now();
+  routing::AcquireReply reply = co_await ports.accounts.Acquire(
+      {.config = &x.config(),
+       .need = routing.need,
+       .key = x.principal->key->id,
+       .session = routing.session,
+       .refers_to = routing.refers_to,
+       .must_meet = routing.must_meet,
+       .tried = routing.tried,
+       .cost =
+           routing::WaitQueue::kQuantum * (1 + x.plan.quote.input_tokens_bound / kTokensPerTurn),
+       .tokens = x.plan.quote.input_tokens_bound},
+      x.interrupt);
+  if (reply.position > 0) {
+    x.timings.queue = x.timings.queue + (runtime.Now() - before);
+    if (routing.queue_position == 0) routing.queue_position = reply.position;
+  }
+  if (reply.kind == routing::AcquireReply::Kind::kRefused) {
+    NoteNoAccount(x, reply);
+    co_return false;
+  }
+  routing.tried.push_back(reply.lease.slot);
+  routing.stickiness = reply.stickiness;
+  Attempt& attempt = x.attempts.emplace_back();
+  attempt.lease = std::move(reply.lease);
+  const config::Config& config = *attempt.lease.config;
+  attempt.account = &config.accounts[attempt.lease.account];
+  attempt.upstream = &config.upstreams[attempt.account->upstream];
+  attempt.route = &config.models[attempt.lease.model].routes[attempt.lease.route];
+  co_return true;
+}
+
+void NoteNoAccount(Exchange& x, const routing::AcquireReply& reply) {
+  if (x.interrupt.why() != Interruption::kNone) return;
+  if (!x.failure) {
+    x.reason.refusal = reply.refusal;
+    x.admission.retry_after = reply.retry_after;
+    return;
+  }
+  // Every account was asked. For limits the caller is told when the first of them is over, not when
+  // that of the account is that happened to be asked last.
+  FailureToShow& failure = *x.failure;
+  if (x.attempts.size() < 2 || failure.reply.status != 429 || failure.reply.pass_through) return;
+  failure.reply.retry_after_seconds = CeilSeconds(reply.retry_after);
+  failure.retry_after_ms.reset();
+  if (failure.reply.resets_in) failure.reply.resets_in = reply.retry_after;
 }
 
 bool MayTryAnother(const Exchange& x, const Downstream& downstream) {

@@ -19,6 +19,7 @@ constexpr std::uint32_t kNoIndex = UINT32_MAX;
 // but for a usage window, whose end is known.
 constexpr Duration kRetryMin = Seconds(1);
 constexpr Duration kRetryMax = Seconds(60);
+constexpr std::size_t kAffinityEntries = 1 << 17;  // about eight megabytes when full
 // An account is slow when it takes this many times as long as its lane, and long in itself.
 constexpr std::int64_t kSlowTimes = 3;
 constexpr Duration kSlowMin = Seconds(2);
@@ -89,7 +90,8 @@ struct RankedTier {
 
 // The accounts of one pool for one kind of call.
 struct Lane {
-  std::uint32_t pool = 0;  // slot
+  std::uint32_t pool = 0;   // slot
+  std::uint32_t model = 0;  // index in the configuration
   std::uint64_t model_hash = 0;
   std::vector<RankedTier> tiers;
   std::unordered_map<std::uint64_t, std::pair<std::uint32_t, std::uint32_t>> by_id;  // tier, member
@@ -109,7 +111,7 @@ struct Waiter {
   Need need;
   KeyId key;
   SessionHash session = 0;
-  std::uint64_t pinned = 0;
+  std::uint32_t pinned = kNoAccount;
   bool only_pinned = false;  // its account is busy and will be free in time
   std::vector<std::uint32_t> tried;
   std::int64_t tokens = 0;
@@ -130,6 +132,20 @@ struct WaitEnd {
 };
 template <class T>
 using Soonest = std::priority_queue<T, std::vector<T>, std::greater<>>;
+
+// Whether an upstream of the kind can be asked for it: nothing translates between families.
+bool Serves(config::UpstreamKind kind, std::uint32_t capability) {
+  switch (kind) {
+    case config::UpstreamKind::kSandbox:
+    case config::UpstreamKind::kOpenAi:
+      return (capability & (config::kCapMessages | config::kCapGenerateContent)) == 0;
+    case config::UpstreamKind::kAnthropic:
+      return capability == config::kCapMessages;
+    case config::UpstreamKind::kGemini:
+      return capability == config::kCapGenerateContent;
+  }
+  return false;
+}
 
 std::uint64_t Pack(const Need& need) {
   // A package and a model fit in 24 bits each: a configuration is one file.
@@ -162,6 +178,7 @@ struct AccountPool::State {
   Soonest<Due> dues;
   Soonest<WaitEnd> wait_ends;
   StickyCounts sticky;
+  Affinity affinity{kAffinityEntries};
 
   explicit State(std::uint64_t seed) : random(seed) {}
 
@@ -261,14 +278,15 @@ struct AccountPool::State {
     const config::Model& model = config->models[need.model];
     Lane lane;
     lane.pool = config_pools[config_pool];
+    lane.model = need.model;
     lane.model_hash = HashText(model.id);
-    std::vector<std::pair<std::uint32_t, std::vector<Member>>> building;  // of one route
     for (std::uint32_t route = 0; route < model.routes.size(); ++route) {
-      building.clear();
+      const std::uint32_t upstream = model.routes[route].upstream;
+      if (!Serves(config->upstreams[upstream].kind, need.capability)) continue;
       std::vector<std::uint32_t> of_route;
       for (const std::uint32_t index : config->pools[config_pool].accounts) {
         const config::Account& spec = config->accounts[index];
-        if (spec.upstream != model.routes[route].upstream) continue;
+        if (spec.upstream != upstream) continue;
         if ((spec.capabilities & need.capability) == 0) continue;
         if (!spec.models.empty() && std::ranges::find(spec.models, model.id) == spec.models.end()) {
           continue;
@@ -391,16 +409,16 @@ struct AccountPool::State {
 
   struct Asked {
     SessionHash session = 0;
-    std::uint64_t pinned = 0;
+    std::uint32_t pinned = kNoAccount;  // slot
     bool only_pinned = false;
     std::span<const std::uint32_t> tried;
   };
 
   Choice Choose(const Plan& plan, const Asked& asked, Tick now) {
-    if (asked.pinned != 0) {
+    if (asked.pinned != kNoAccount) {
       for (const std::uint32_t index : plan.lanes) {
         const Lane& lane = lanes[index];
-        const auto found = lane.by_id.find(asked.pinned);
+        const auto found = lane.by_id.find(accounts[asked.pinned].id_hash);
         if (found == lane.by_id.end()) continue;
         const auto [tier_index, member] = found->second;
         const RankedTier& tier = lane.tiers[tier_index];
@@ -467,7 +485,9 @@ struct AccountPool::State {
 
   Stickiness StickinessOf(const Asked& asked, std::uint32_t account, std::uint32_t home,
                           Tick now) const {
-    if (asked.session == 0) return asked.pinned == 0 ? Stickiness::kNone : Stickiness::kAway;
+    if (asked.session == 0) {
+      return asked.pinned == kNoAccount ? Stickiness::kNone : Stickiness::kAway;
+    }
     if (account == home) return Stickiness::kKept;
     const AccountSlot& slot = accounts[home];
     const bool tried = std::ranges::find(asked.tried, home) != asked.tried.end();
@@ -485,6 +505,7 @@ struct AccountPool::State {
     reply.stickiness = choice.stickiness;
     reply.lease = {.config = config,
                    .account = slot.config_index,
+                   .model = lane.model,
                    .route = tier.route,
                    .slot = choice.account,
                    .pool = lane.pool,
@@ -546,7 +567,7 @@ struct AccountPool::State {
     bool busy = false;
     bool only_windows = true;  // nothing but usage windows is waited for
   };
-  Return FirstReturn(const Plan& plan, std::span<const std::uint32_t> tried, std::uint64_t pinned,
+  Return FirstReturn(const Plan& plan, std::span<const std::uint32_t> tried, std::uint32_t pinned,
                      Tick now) const {
     Return result;
     bool any = false;
@@ -555,7 +576,7 @@ struct AccountPool::State {
       for (const auto& tier : lane.tiers) {
         for (const std::uint32_t account : tier.slots) {
           const AccountSlot& slot = accounts[account];
-          if (pinned != 0 && slot.id_hash != pinned) continue;
+          if (pinned != kNoAccount && account != pinned) continue;
           const config::Account* const spec = slot.spec;
           if (spec == nullptr || !spec->enabled || spec->draining || slot.expires <= now) continue;
           if (std::ranges::find(tried, account) != tried.end()) {
@@ -613,12 +634,12 @@ struct AccountPool::State {
 
   // A place in the queue, or the refusal that stands for it.
   AcquireReply Wait(const AcquireCommand& command, const Need& need, std::uint32_t plan_index,
-                    Tick now) {
+                    std::uint32_t pinned, Tick now) {
     const Plan& plan = plans[plan_index];
     PoolSlot& pool = pools[plan.pool];
     const config::QueueLimits& limits = pool.queue_limits;
     const Tick deadline = now + limits.wait;
-    const Return back = FirstReturn(plan, command.tried, 0, now);
+    const Return back = FirstReturn(plan, command.tried, kNoAccount, now);
     if (!command.may_wait || limits.size == 0 || back.at > deadline) {
       return RefuseFor(back, pool, now);
     }
@@ -633,10 +654,13 @@ struct AccountPool::State {
     waiter.need = need;
     waiter.key = command.key;
     waiter.session = command.session;
-    waiter.pinned = command.pinned;
-    waiter.only_pinned =
-        command.pinned != 0 && FirstReturn(plan, command.tried, command.pinned, now).at <= deadline;
-    waiter.tried.assign(command.tried.begin(), command.tried.end());
+    waiter.pinned = pinned;
+    waiter.only_pinned = pinned != kNoAccount && command.must_meet &&
+                         FirstReturn(plan, command.tried, pinned, now).at <= deadline;
+    // What failed this call and rests for it may be asked again after the rest.
+    for (const std::uint32_t slot : command.tried) {
+      if (accounts[slot].health.At(now) == Fitness::kOpen) waiter.tried.push_back(slot);
+    }
     waiter.tokens = command.tokens;
     waiter.cost = std::clamp(command.cost, std::int64_t{1}, WaitQueue::kCostMax);
     AcquireReply reply;
@@ -815,19 +839,21 @@ AcquireReply AccountPool::Acquire(const AcquireCommand& command, Tick now,
   const Plan& plan = s.plans[plan_index];
   if (plan.members == 0) return s.Refused(Refusal::kCapabilityUnavailable, kRetryMax);
   PoolSlot& pool = s.pools[plan.pool];
+  const std::uint32_t pinned =
+      command.refers_to == 0 ? kNoAccount : s.affinity.Find(command.refers_to);
   // Who comes while others wait gets in line: the next free account is theirs.
   const bool others_first = command.may_wait && pool.queue.size() > 0;
   if (!others_first) {
-    const auto choice = s.Choose(
-        plan, {.session = command.session, .pinned = command.pinned, .tried = command.tried}, now);
-    // A pinned call that would go elsewhere waits for its account instead, if that will be free.
+    const auto choice =
+        s.Choose(plan, {.session = command.session, .pinned = pinned, .tried = command.tried}, now);
+    // Who must meet its account waits for it rather than go elsewhere, if it will be free in time.
     const bool strays =
-        command.pinned != 0 && choice.stickiness != Stickiness::kKept && command.may_wait &&
+        pinned != kNoAccount && command.must_meet && choice.account != pinned && command.may_wait &&
         pool.queue_limits.size > 0 &&
-        s.FirstReturn(plan, command.tried, command.pinned, now).at <= now + pool.queue_limits.wait;
+        s.FirstReturn(plan, command.tried, pinned, now).at <= now + pool.queue_limits.wait;
     if (choice.account != kNoAccount && !strays) return s.Take(choice, command.tokens, now);
   }
-  AcquireReply reply = s.Wait(command, *need, plan_index, now);
+  AcquireReply reply = s.Wait(command, *need, plan_index, pinned, now);
   if (reply.kind != AcquireReply::Kind::kQueued || !others_first) return reply;
   // The line may move at once: those ahead may wait for other accounts than this call.
   const std::size_t before = grants.size();
@@ -857,8 +883,8 @@ void AccountPool::NoteAlive(const Lease& lease, Duration latency, Tick now,
   s.ServeQueues(now, grants);
 }
 
-void AccountPool::Release(const Lease& lease, const Report& report, Tick now,
-                          std::vector<Grant>& grants) {
+std::optional<RestBegan> AccountPool::Release(const Lease& lease, const Report& report, Tick now,
+                                              std::vector<Grant>& grants) {
   State& s = *state_;
   AccountSlot& slot = s.accounts[lease.slot];
   PoolSlot& pool = s.pools[lease.pool];
@@ -875,18 +901,27 @@ void AccountPool::Release(const Lease& lease, const Report& report, Tick now,
   } else if (report.outcome != Outcome::kNothing) {
     ++slot.failed;
   }
+  for (const std::uint64_t made : report.made) {
+    if (made != 0) s.affinity.Remember(made, lease.slot);
+  }
   if (lease.probe) slot.probing = false;
   if (slot.tokens.limit > 0 && report.tokens != lease.tokens) {
     slot.tokens = policy::Correct(slot.tokens, report.tokens - lease.tokens, now);
     s.NoteRate(lease.slot, now);
   }
+  std::optional<RestBegan> began;
   bool changed = slot.health.Note(report.outcome, report.rest, now);
+  if (changed && slot.health.At(now) != Fitness::kOpen) {
+    began = RestBegan{slot.id, report.outcome, slot.health.until() - now, {}};
+  }
   if (report.outcome == Outcome::kModelGone) {
     const auto found = std::ranges::find(slot.model_rests, lease.model_hash, &ModelRest::model);
     ModelRest& rest = found != slot.model_rests.end() ? *found : slot.model_rests.emplace_back();
     rest.model = lease.model_hash;
     rest.until = now + RestOf(kModelGoneRule, ++rest.failures, report.rest);
     s.dues.push({rest.until, lease.slot});
+    began =
+        RestBegan{slot.id, report.outcome, rest.until - now, lease.config->models[lease.model].id};
     changed = true;
   } else if (report.outcome == Outcome::kServed && !slot.model_rests.empty()) {
     std::erase_if(slot.model_rests,
@@ -900,6 +935,7 @@ void AccountPool::Release(const Lease& lease, const Report& report, Tick now,
   }
   s.Advance(now, grants);
   s.ServeQueues(now, grants);
+  return began;
 }
 
 bool AccountPool::Leave(TicketId ticket, Tick now, std::vector<Grant>& grants) {

@@ -60,6 +60,14 @@ struct World {
     return pool().Acquire(command, now, grants);
   }
   AcquireReply Acquire() { return Acquire(Command()); }
+  // A call that refers to what the account made.
+  AcquireCommand Referring(const Lease& maker, std::uint64_t what) {
+    pool().Release(maker, {.outcome = Outcome::kServed, .made = {what, 0}}, now, grants);
+    auto command = Command();
+    command.refers_to = what;
+    command.must_meet = true;
+    return command;
+  }
   void Release(const Lease& lease, Outcome outcome = Outcome::kServed,
                std::optional<Duration> rest = {}) {
     pool().Release(lease, {.outcome = outcome, .rest = rest}, now, grants);
@@ -348,20 +356,29 @@ TEST(AccountPool, CallForAnotherModel_PassesThoseWhoWait) {
   EXPECT_EQ(w.Granted().size(), 1U);
 }
 
-TEST(AccountPool, PinnedCall_WaitsForItsAccountAndNotForever) {
+TEST(AccountPool, CallThatRefersToAReply_WaitsForItsAccountAndNotForever) {
   World w(3, 1);
-  auto pinned = w.Command();
-  pinned.pinned = HashText("a1");
-  const auto first = w.Acquire(pinned);
-  EXPECT_EQ(w.NameOf(first.lease), "a1");
-  const auto second = w.Acquire(pinned);
+  const auto maker = w.Acquire();
+  auto command = w.Referring(maker.lease, 4711);
+  const auto first = w.Acquire(command);
+  EXPECT_EQ(first.lease.slot, maker.lease.slot);
+  auto soft = command;
+  soft.must_meet = false;
+  const auto elsewhere = w.Acquire(soft);
+  EXPECT_EQ(elsewhere.kind, Kind::kGranted) << "a preference does not wait";
+  w.Release(elsewhere.lease);
+  const auto second = w.Acquire(command);
   EXPECT_EQ(second.kind, Kind::kQueued) << "others are free, and of no use to it";
   w.Release(first.lease);
   auto grants = w.Granted();
   ASSERT_EQ(grants.size(), 1U);
-  EXPECT_EQ(w.NameOf(grants[0].reply.lease), "a1");
+  EXPECT_EQ(grants[0].reply.lease.slot, maker.lease.slot);
   w.Release(grants[0].reply.lease, Outcome::kWindowExhausted, Seconds(3600));
-  EXPECT_EQ(w.Acquire(pinned).kind, Kind::kGranted) << "it will not be back in time";
+  EXPECT_EQ(w.Acquire(command).kind, Kind::kGranted) << "it will not be back in time";
+  auto unknown = w.Command();
+  unknown.refers_to = 12345;
+  unknown.must_meet = true;
+  EXPECT_EQ(w.Acquire(unknown).kind, Kind::kGranted) << "the upstream knows what to say";
 }
 
 TEST(AccountPool, TriedAccounts_AreNotTriedAgain) {
@@ -484,7 +501,8 @@ TEST(AccountPool, RandomRuns_KeepTheInvariants) {
         command.need.model = static_cast<std::uint32_t>(random.Next() % 2);
         command.session = random.Next() % 3 == 0 ? 0 : 1 + random.Next() % 20;
         if (random.Next() % 8 == 0) {
-          command.pinned = HashText("a" + std::to_string(random.Next() % 10));
+          command.refers_to = 1 + random.Next() % 10;
+          command.must_meet = random.Next() % 2 == 0;
         }
         const auto reply = w.Acquire(command);
         if (reply.kind == Kind::kGranted) grant(reply.lease, command.need.model);
@@ -501,9 +519,10 @@ TEST(AccountPool, RandomRuns_KeepTheInvariants) {
         const auto outcome = random.Next() % 3 != 0
                                  ? Outcome::kServed
                                  : static_cast<Outcome>(random.Next() % kOutcomes);
-        w.Release(lease, outcome,
-                  random.Next() % 2 == 0 ? std::optional<Duration>()
-                                         : Seconds(static_cast<std::int64_t>(random.Next() % 30)));
+        Report report{.outcome = outcome, .made = {1 + random.Next() % 10, 0}};
+        if (random.Next() % 2 == 0)
+          report.rest = Seconds(static_cast<std::int64_t>(random.Next() % 30));
+        w.pool().Release(lease, report, w.now, w.grants);
       } else if (what == 8 && !waiting.empty()) {
         const auto ticket = waiting.begin()->first;
         if (w.pool().Leave(ticket, w.now, w.grants)) waiting.erase(ticket);

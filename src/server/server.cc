@@ -26,6 +26,12 @@ constexpr rlim_t kDescriptorsWanted = 1 << 20;
 // After the drain deadline: how long cut exchanges may take to settle.
 constexpr Duration kCutDeadline = Seconds(5);
 
+Tick MonotonicNow() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return {static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec};
+}
+
 Instant WallNow() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -175,8 +181,14 @@ void Server::MakeWorkers(const ServerOptions& options) {
       SessionShared{*log_, *metrics_, *requests_, draining_, options.page});
   const auto snapshot = std::make_shared<const gateway::Snapshot>(
       gateway::Snapshot{config_, keys_->table(), pepper_});
+  pool_ = std::make_unique<PoolHost>(
+      config_,
+      PoolHost::Options{.now = MonotonicNow,
+                        .wall_now = WallNow,
+                        .seed = static_cast<std::uint64_t>(started_at_.ns),
+                        .on_rest = [this](const routing::RestBegan& rest) { LogRest(rest); }});
   for (std::int32_t i = 0; i < count; ++i) {
-    workers_.push_back(std::make_unique<Worker>(i, count, *shared_, *credit_, snapshot));
+    workers_.push_back(std::make_unique<Worker>(i, count, *shared_, *credit_, *pool_, snapshot));
   }
 }
 
@@ -241,6 +253,14 @@ std::shared_ptr<const config::Config> Server::config() const {
   return config_;
 }
 
+void Server::LogRest(const routing::RestBegan& rest) {
+  log_->Write(telemetry::Level::kWarning, "account rests",
+              {{"account", rest.account},
+               {"why", routing::Name(rest.why)},
+               {"model", rest.model.empty() ? std::string_view("all") : rest.model},
+               {"rest_ms", rest.rest.ns / 1'000'000}});
+}
+
 void Server::Publish() {
   const auto snapshot = std::make_shared<const gateway::Snapshot>(
       gateway::Snapshot{config(), keys_->table(), pepper_});
@@ -267,6 +287,7 @@ Result<std::string> Server::Reload(config::Config next) {
     const std::lock_guard lock(config_mutex_);
     config_ = std::make_shared<const config::Config>(std::move(next));
   }
+  pool_->Configure(config());
   Publish();
   return changes;
 }

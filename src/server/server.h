@@ -21,6 +21,7 @@
 #include "gateway/exchange.h"
 #include "net/http_server.h"
 #include "server/credit_host.h"
+#include "server/pool_host.h"
 #include "server/session.h"
 #include "server/worker.h"
 #include "store/key_store.h"
@@ -79,6 +80,7 @@ class Server {
   const identity::Pepper& pepper() const { return *pepper_; }
   store::RequestLog& requests() { return *requests_; }
   CreditHost& credit() { return *credit_; }
+  PoolHost& pool() { return *pool_; }
   telemetry::Metrics& metrics() { return *metrics_; }
   telemetry::Log& log() { return *log_; }
   bool draining() const { return draining_.load(); }
@@ -92,6 +94,7 @@ class Server {
   Result<void> EnsureKeys(const config::Config& config);
   void MakeWorkers(const ServerOptions& options);
   void RegisterGauges();
+  void LogRest(const routing::RestBegan& rest);
   void Publish();
   void Drain();
 
@@ -110,6 +113,7 @@ class Server {
   std::unique_ptr<store::KeyStore> keys_;
   std::unique_ptr<store::RequestLog> requests_;
   std::unique_ptr<CreditHost> credit_;
+  std::unique_ptr<PoolHost> pool_;
   std::unique_ptr<SessionShared> shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
 

@@ -44,12 +44,13 @@ std::optional<Page> HealthPage(std::string_view path, bool draining) {
 
 Session::Session(std::int32_t worker, const SessionShared& shared, net::Loop& loop,
                  gateway::Upstreams& upstreams, gateway::Credit& credit,
-                 std::shared_ptr<const gateway::Snapshot> snapshot)
+                 gateway::Accounts& accounts, std::shared_ptr<const gateway::Snapshot> snapshot)
     : worker_(worker),
       shared_(shared),
       loop_(loop),
       upstreams_(upstreams),
       credit_(credit),
+      accounts_(accounts),
       snapshot_(std::move(snapshot)) {}
 
 std::string Session::BadRequestBody(int status, std::string_view reason) {
@@ -85,7 +86,7 @@ Task<void> Session::Handle(const gateway::RequestHead& head, gateway::Downstream
   x.snapshot = snapshot.get();
   x.reader = &reader_;
   x.timings.started_at = started_at;
-  gateway::Ports ports{downstream, upstreams_, credit_};
+  gateway::Ports ports{downstream, upstreams_, credit_, accounts_};
   co_await gateway::Serve(x, ports, loop_);
   Record(x);
 }
@@ -103,7 +104,7 @@ void Session::Record(gateway::Exchange& x) {
   record.model_served = x.served_model;
   record.attempts = static_cast<std::int32_t>(x.attempts.size());
   if (!x.attempts.empty()) {
-    record.upstream = x.attempts.back().upstream->name;
+    record.upstream = x.attempts.back().account->id;
     record.sandbox = x.attempts.back().upstream->kind == config::UpstreamKind::kSandbox;
   }
   record.stream = x.plan.stream;

@@ -43,7 +43,7 @@ struct SessionShared {
 class Session final : public net::HttpHandler {
  public:
   Session(std::int32_t worker, const SessionShared& shared, net::Loop& loop,
-          gateway::Upstreams& upstreams, gateway::Credit& credit,
+          gateway::Upstreams& upstreams, gateway::Credit& credit, gateway::Accounts& accounts,
           std::shared_ptr<const gateway::Snapshot> snapshot);
 
   Task<void> Handle(const gateway::RequestHead& head, gateway::Downstream& downstream,
@@ -62,6 +62,7 @@ class Session final : public net::HttpHandler {
   net::Loop& loop_;
   gateway::Upstreams& upstreams_;
   gateway::Credit& credit_;
+  gateway::Accounts& accounts_;
   std::shared_ptr<const gateway::Snapshot> snapshot_;
   dialect::RequestReader reader_;
 };

@@ -24,13 +24,19 @@ void Worker::Mailbox::NotifyDurable() {
   worker_.loop_.Post([this] { worker_.credit_.Resume(); });
 }
 
+void Worker::Mailbox::NotifyGrants() {
+  worker_.loop_.Post([this] { worker_.accounts_.Resume(); });
+}
+
 Worker::Worker(std::int32_t index, std::int32_t workers, const SessionShared& shared,
-               CreditHost& credit, std::shared_ptr<const gateway::Snapshot> snapshot)
+               CreditHost& credit, PoolHost& pool,
+               std::shared_ptr<const gateway::Snapshot> snapshot)
     : workers_(workers),
       upstreams_(loop_),
       mailbox_(*this),
       credit_(credit, mailbox_),
-      session_(index, shared, loop_, upstreams_, credit_, snapshot),
+      accounts_(pool, mailbox_),
+      session_(index, shared, loop_, upstreams_, credit_, accounts_, snapshot),
       http_(loop_, session_, ShareOf(snapshot->config->caller_limits)) {}
 
 Worker::~Worker() { StopAndJoin(); }

@@ -16,6 +16,7 @@
 #include "net/loop.h"
 #include "net/upstream_pool.h"
 #include "server/credit_host.h"
+#include "server/pool_host.h"
 #include "server/session.h"
 
 namespace weir::server {
@@ -24,7 +25,7 @@ class Worker {
  public:
   // `workers` share the connections a node may have.
   Worker(std::int32_t index, std::int32_t workers, const SessionShared& shared, CreditHost& credit,
-         std::shared_ptr<const gateway::Snapshot> snapshot);
+         PoolHost& pool, std::shared_ptr<const gateway::Snapshot> snapshot);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -54,10 +55,11 @@ class Worker {
     net::UpstreamPool pool;
     gateway::SandboxUpstreams sandbox;
   };
-  class Mailbox final : public WorkerMailbox {
+  class Mailbox final : public WorkerMailbox, public PoolMailbox {
    public:
     explicit Mailbox(Worker& worker) : worker_(worker) {}
     void NotifyDurable() override;
+    void NotifyGrants() override;
 
    private:
     Worker& worker_;
@@ -71,6 +73,7 @@ class Worker {
   AnyUpstreams upstreams_;
   Mailbox mailbox_;
   CreditPort credit_;
+  AccountPort accounts_;
   Session session_;
   net::HttpServer http_;
   std::thread thread_;

@@ -8,17 +8,23 @@
 //   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
 //            [output_max=N] [input_max=N] [cache_write=USD] [permission=P]
 //            [capability=responses,chat,messages,generate_content]
+//   account  A U [concurrency=N] [priority=N] [weight=N] [models=a,b] [keys=K] [profile=strict]
+//            an account of upstream U; its replies are scripted under A. None: one named as U is
+//   serve    A ...                            what is not scripted is answered with the name of A
+//   queue    [size=N] [per_key=N] [wait=SECONDS]
+//   downgrade M TO PERCENT
 //   upstreamkind U openai | anthropic | gemini
 //   rule     abort_and_bill_observed | abort_and_void | drain_and_bill
 //   reply    U STATUS [header:value ...]      then the body's pieces, one a line, until `end`.
 //            \n \r \t \\ and \xHH are escapes; @cut, @wait, @idle are acts
-//   reply    U fail connect | timeout | lost | garbage
+//   reply    U fail connect | timeout | lost | garbage | hang
 //   client   C METHOD PATH [key=K] [name:value ...] [BODY, the rest of the line from its '{']
 //   resume   U                                lets an upstream go on from @wait
 //   hangup   C | drain C
 //   advance  DURATION (5s, 100ms)
 //   journal  at_once | held | full | flush
 //   expect   C status N | ending NAME | complete | cut | open | refusal NAME
+//   expect   C same D                         the two bodies are equal
 //   expect   C body TEXT | body contains TEXT | body lacks TEXT | writes N
 //   expect   C header NAME VALUE | header NAME absent
 //   expect   C usage IN/CACHED/OUT/REASONING SOURCE | charged USD | overrun USD | held USD
@@ -33,6 +39,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "config/accounts.h"
 #include "gateway/pipeline.h"
 #include "identity/key_record.h"
 #include "scenario/world.h"
@@ -143,6 +150,10 @@ class Runner {
     if (verb == "key") return AddKey(words);
     if (verb == "model") return AddModel(words);
     if (verb == "upstreamkind") return SetKind(words);
+    if (verb == "account") return AddAccount(words);
+    if (verb == "queue") return SetQueue(words);
+    if (verb == "serve") return ServeAlways(words);
+    if (verb == "downgrade") return SetDowngrade(words);
     if (verb == "rule") return SetRule(words.at(1));
     if (verb == "reply") return AddReply(words);
     if (verb == "client") return StartClient(words, line);
@@ -262,6 +273,67 @@ class Runner {
     if (words.at(2) == "gemini") upstream.base_path = "/v1beta";
   }
 
+  void AddAccount(const std::vector<std::string>& words) {
+    config::Account account;
+    account.id = words.at(1);
+    account.upstream = UpstreamIndex(words.at(2));
+    for (std::size_t i = 3; i < words.size(); ++i) {
+      const auto [name, value] = Split(words[i], '=');
+      if (name == "concurrency")
+        account.concurrency = std::stoll(value);
+      else if (name == "priority")
+        account.priority = std::stoi(value);
+      else if (name == "weight")
+        account.weight = std::stoi(value);
+      else if (name == "models")
+        account.models = Commas(value);
+      else if (name == "keys")
+        account.keys = Commas(value);
+      else if (name == "profile")
+        account.adapt = value == "strict" ? config::AdaptProfile::kResponsesStrict
+                                          : config::AdaptProfile::kOpenAiApi;
+      else
+        FAIL() << "unknown: " << name;
+    }
+    config_.accounts.push_back(std::move(account));
+  }
+
+  // Each account answers what is not scripted with a reply that tells its name.
+  void ServeAlways(const std::vector<std::string>& words) {
+    for (std::size_t i = 1; i < words.size(); ++i) {
+      ScriptedReply reply;
+      reply.headers.emplace_back("content-type", "application/json");
+      reply.pieces.push_back(
+          "{\"id\":\"from-" + words[i] +
+          "\",\"model\":\"m\",\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}");
+      upstreams_.accounts[words[i]].always = reply;
+    }
+  }
+
+  void SetQueue(const std::vector<std::string>& words) {
+    if (config_.pools.empty()) config_.pools.push_back({.name = "default"});
+    auto& queue = config_.pools.front().queue;
+    for (std::size_t i = 1; i < words.size(); ++i) {
+      const auto [name, value] = Split(words[i], '=');
+      if (name == "size")
+        queue.size = std::stoll(value);
+      else if (name == "per_key")
+        queue.per_key = std::stoll(value);
+      else if (name == "wait")
+        queue.wait = Seconds(std::stoll(value));
+      else
+        FAIL() << "unknown: " << name;
+    }
+  }
+
+  void SetDowngrade(const std::vector<std::string>& words) {
+    for (auto& model : config_.models) {
+      if (model.id == words.at(1)) {
+        model.downgrade = {.to = words.at(2), .above_percent = std::stoll(words.at(3))};
+      }
+    }
+  }
+
   void SetRule(const std::string& name) {
     config_.hang_up_rule = name == "abort_and_void"   ? config::HangUpRule::kAbortAndVoid
                            : name == "drain_and_bill" ? config::HangUpRule::kDrainAndBill
@@ -319,9 +391,12 @@ class Runner {
     x.id = RequestId{MakeId(runtime_.now, runtime_.random.Next(), runtime_.random.Next())};
     x.started_at = runtime_.now;
     x.head = &caller->head;
+    config::Config finished = config_;
+    config::FinishAccounts(finished);
+    const auto config = std::make_shared<const config::Config>(std::move(finished));
+    accounts_.Configure(config);
     snapshots_.push_back(std::make_unique<gateway::Snapshot>(
-        gateway::Snapshot{std::make_shared<const config::Config>(config_),
-                          std::make_shared<const identity::KeyTable>(keys_), pepper_}));
+        gateway::Snapshot{config, std::make_shared<const identity::KeyTable>(keys_), pepper_}));
     x.snapshot = snapshots_.back().get();
     x.reader = &reader_;
     x.timings.started_at = runtime_.Now();
@@ -331,7 +406,7 @@ class Runner {
   }
 
   Task<void> Serve(Caller& caller) {
-    gateway::Ports ports{caller, upstreams_, credit_};
+    gateway::Ports ports{caller, upstreams_, credit_, accounts_};
     co_await gateway::Serve(caller.exchange, ports, runtime_);
     caller.finished = true;
   }
@@ -339,6 +414,7 @@ class Runner {
   void Advance(const std::string& text) {
     const std::int64_t n = std::stoll(text);
     runtime_.now = runtime_.now + (text.ends_with("ms") ? Milliseconds(n) : Seconds(n));
+    accounts_.Advance();
   }
 
   void SetJournal(const std::string& how) {
@@ -404,7 +480,9 @@ class Runner {
     const Caller& caller = *callers_.at(what);
     const std::string& aspect = words.at(2);
     const auto& x = caller.exchange;
-    if (aspect == "status")
+    if (aspect == "same")
+      EXPECT_EQ(caller.received, callers_.at(words.at(3))->received);
+    else if (aspect == "status")
       EXPECT_EQ(caller.status, std::stoi(words.at(3))) << caller.received;
     else if (aspect == "ending")
       EXPECT_EQ(Name(x.ending), words.at(3));
@@ -473,6 +551,7 @@ class Runner {
   dialect::RequestReader reader_;
   ScriptedRuntime runtime_;
   ScriptedUpstreams upstreams_;
+  ScriptedAccounts accounts_{runtime_};
   ScriptedCredit credit_{runtime_};
   std::map<std::string, std::unique_ptr<Caller>> callers_;
 };

@@ -60,10 +60,11 @@ class ScriptedReplyReader final : public gateway::UpstreamReply, gateway::Interr
 
 Task<Result<std::unique_ptr<gateway::UpstreamReply>>> ScriptedUpstreams::Send(
     gateway::UpstreamRequest request, gateway::Interrupt& interrupt) {
-  Account& account = accounts[request.upstream->name];
+  Account& account = accounts[request.account->id];
   UpstreamCallSeen seen{request.target, request.headers, {}};
   for (const auto piece : request.body) seen.body.append(piece);
   account.calls.push_back(std::move(seen));
+  if (account.script.empty() && account.always) account.script.push_back(*account.always);
   if (account.script.empty()) {
     co_return Fail(ErrorCode::kConnectFailed, ErrorSource::kUpstream, "nothing scripted",
                    Retry::kOther);
@@ -89,6 +90,71 @@ Task<Result<std::unique_ptr<gateway::UpstreamReply>>> ScriptedUpstreams::Send(
     co_return Fail(*script.fail, ErrorSource::kUpstream, "scripted failure", Retry::kOther);
   }
   co_return std::make_unique<ScriptedReplyReader>(account, std::move(script), interrupt);
+}
+
+struct ScriptedAccounts::Wait final : gateway::Interrupt::Hook {
+  void OnInterrupt() override {
+    if (!accounts->machine->Leave(ticket, accounts->runtime_.Now(), accounts->grants_)) return;
+    accounts->waits_.erase(ticket);
+    accounts->Deliver();
+    ended.Set();
+  }
+  ScriptedAccounts* accounts = nullptr;
+  routing::TicketId ticket = 0;
+  Signal ended;
+  routing::AcquireReply reply;
+};
+
+Task<routing::AcquireReply> ScriptedAccounts::Acquire(routing::AcquireCommand command,
+                                                      gateway::Interrupt& interrupt) {
+  auto first = machine->Acquire(command, runtime_.Now(), grants_);
+  Wait wait;
+  wait.accounts = this;
+  wait.ticket = first.ticket;
+  if (first.kind == routing::AcquireReply::Kind::kQueued) waits_[first.ticket] = &wait;
+  Deliver();
+  if (first.kind != routing::AcquireReply::Kind::kQueued) co_return first;
+  interrupt.SetHook(&wait);
+  co_await wait.ended;
+  interrupt.SetHook(nullptr);
+  wait.reply.position = first.position;
+  co_return wait.reply;
+}
+
+void ScriptedAccounts::Deliver() {
+  for (routing::Grant& grant : std::exchange(grants_, {})) {
+    const auto found = waits_.find(grant.ticket);
+    Wait& wait = *found->second;
+    waits_.erase(found);
+    wait.reply = std::move(grant.reply);
+    wait.ended.Set();
+  }
+}
+
+void ScriptedAccounts::NoteAlive(const routing::Lease& lease, Duration first_content) {
+  machine->NoteAlive(lease, first_content, runtime_.Now(), grants_);
+  Deliver();
+}
+
+void ScriptedAccounts::Release(const routing::Lease& lease, const routing::Report& report) {
+  machine->Release(lease, report, runtime_.Now(), grants_);
+  Deliver();
+}
+
+std::int64_t ScriptedAccounts::Pressure(const config::Config&, std::uint32_t package) {
+  return machine->Pressure(package, runtime_.Now());
+}
+
+void ScriptedAccounts::Configure(std::shared_ptr<const config::Config> config) {
+  if (!machine) machine = std::make_unique<routing::AccountPool>(config, 1);
+  machine->Configure(std::move(config), runtime_.Now(), runtime_.now, grants_);
+  Deliver();
+}
+
+void ScriptedAccounts::Advance() {
+  if (!machine) return;
+  machine->Advance(runtime_.Now(), grants_);
+  Deliver();
 }
 
 gateway::AdmitReply ScriptedCredit::Admit(const gateway::AdmitCommand& command) {

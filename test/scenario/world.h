@@ -17,6 +17,7 @@
 #include "gateway/credit_control.h"
 #include "gateway/exchange.h"
 #include "gateway/ports.h"
+#include "routing/account_pool.h"
 
 namespace weir::scenario {
 
@@ -44,6 +45,7 @@ class ScriptedUpstreams final : public gateway::Upstreams {
 
   struct Account {
     std::deque<ScriptedReply> script;
+    std::optional<ScriptedReply> always;  // once the script is over
     std::vector<UpstreamCallSeen> calls;
     Signal resume;
     int open = 0;  // replies not read to their end and not dropped
@@ -86,6 +88,28 @@ class ScriptedCredit final : public gateway::Credit {
   ScriptedRuntime& runtime_;
   ledger::RecordBuffer records_;
   std::vector<Signal*> waiters_;
+};
+
+// The real account pool on the script's clock.
+class ScriptedAccounts final : public gateway::Accounts {
+ public:
+  explicit ScriptedAccounts(ScriptedRuntime& runtime) : runtime_(runtime) {}
+  Task<routing::AcquireReply> Acquire(routing::AcquireCommand command,
+                                      gateway::Interrupt& interrupt) override;
+  void NoteAlive(const routing::Lease& lease, Duration first_content) override;
+  void Release(const routing::Lease& lease, const routing::Report& report) override;
+  std::int64_t Pressure(const config::Config& config, std::uint32_t package) override;
+
+  void Configure(std::shared_ptr<const config::Config> config);
+  void Advance();
+  std::unique_ptr<routing::AccountPool> machine;
+
+ private:
+  struct Wait;
+  void Deliver();
+  ScriptedRuntime& runtime_;
+  std::vector<routing::Grant> grants_;
+  std::map<routing::TicketId, Wait*> waits_;
 };
 
 class Caller final : public gateway::Downstream {
