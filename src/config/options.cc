@@ -447,7 +447,7 @@ const std::array kPoolFields = {
                  .fallback = "30s",
                  .min = 10 * kMs,
                  .max = kHour,
-                 .help = "How long; then the answer is 503 capacity_queue_timeout."},
+                 .help = "How long; then the answer is 429 capacity_queue_timeout."},
                 [](Pool& p) -> ValueRef { return &p.queue.wait; }},
 };
 

@@ -144,12 +144,20 @@ TEST(KeyRecord, MakeKey_KeepsTheDigestAndNotTheSecret) {
   wanted.environment = "production";
   wanted.permissions = {"openai"};
   wanted.limits.requests_per_minute = 7;
+  wanted.workspace = "acme";
+  wanted.package = "gold";
+  wanted.codex_adaptation = true;
+  wanted.allow_downgrade = false;
   const MadeKey made = MakeKey(wanted, KeyId{Id128{1, 2}}, "wr_", kPepper, random, Instant{5});
   EXPECT_TRUE(LooksGenerated(made.secret.Reveal(), "wr_"));
   EXPECT_EQ(made.record.digest, kPepper.Digest(made.secret.Reveal()));
   EXPECT_EQ(made.record.display.find(made.secret.Reveal()), std::string::npos);
   EXPECT_EQ(made.record.state, KeyState::kActive);
   EXPECT_EQ(made.record.limits.requests_per_minute, 7);
+  EXPECT_EQ(made.record.workspace, "acme");
+  EXPECT_EQ(made.record.package, "gold");
+  EXPECT_TRUE(made.record.codex_adaptation);
+  EXPECT_FALSE(made.record.allow_downgrade);
   EXPECT_EQ(made.record.created_at, Instant{5});
   EXPECT_EQ(made.record.models, nullptr);
 }

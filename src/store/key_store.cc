@@ -23,19 +23,21 @@ constexpr std::string_view kProofText = "weir: the pepper of this deployment";
 constexpr std::string_view kColumns =
     "id, name, display, digest, previous_digest, previous_valid_until, state, environment, "
     "permissions, models, expires_at, workspace, requests_per_minute, tokens_per_minute, "
-    "concurrent_requests, budget_nano_usd, created_at, rotated_at, revoked_at";
-constexpr int kColumnCount = 19;
+    "concurrent_requests, budget_nano_usd, created_at, rotated_at, revoked_at, package, "
+    "codex_adaptation, allow_downgrade";
 
 constexpr std::string_view kInsertKey =
     "INSERT INTO keys (id, name, display, digest, previous_digest, previous_valid_until, state, "
     "environment, permissions, models, expires_at, workspace, requests_per_minute, "
-    "tokens_per_minute, concurrent_requests, budget_nano_usd, created_at, rotated_at, revoked_at) "
-    "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)";
+    "tokens_per_minute, concurrent_requests, budget_nano_usd, created_at, rotated_at, revoked_at, "
+    "package, codex_adaptation, allow_downgrade) "
+    "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)";
 constexpr std::string_view kUpdateKey =
     "UPDATE keys SET name=?2, display=?3, digest=?4, previous_digest=?5, previous_valid_until=?6, "
     "state=?7, environment=?8, permissions=?9, models=?10, expires_at=?11, workspace=?12, "
     "requests_per_minute=?13, tokens_per_minute=?14, concurrent_requests=?15, "
-    "budget_nano_usd=?16, created_at=?17, rotated_at=?18, revoked_at=?19 WHERE id=?1";
+    "budget_nano_usd=?16, created_at=?17, rotated_at=?18, revoked_at=?19, "
+    "package=?20, codex_adaptation=?21, allow_downgrade=?22 WHERE id=?1";
 
 // One a line. A line break inside an item would make two of it.
 Result<std::string> Lines(std::span<const std::string> items) {
@@ -108,6 +110,9 @@ std::optional<KeyRecord> RecordOf(const Statement& row) {
   record.created_at = Instant{row.Int(16)};
   record.rotated_at = OptionalInstant(row, 17);
   record.revoked_at = OptionalInstant(row, 18);
+  record.package = row.Text(19);
+  record.codex_adaptation = row.Int(20) != 0;
+  record.allow_downgrade = row.Int(21) != 0;
   return record;
 }
 
@@ -222,7 +227,10 @@ Result<void> KeyStore::State::WriteRow(std::string_view sql, const KeyRecord& re
   }
   write->Bind(17, record.created_at.ns);
   BindOptional(*write, 18, record.rotated_at);
-  BindOptional(*write, kColumnCount, record.revoked_at);
+  BindOptional(*write, 19, record.revoked_at);
+  write->Bind(20, record.package);
+  write->Bind(21, std::int64_t{record.codex_adaptation});
+  write->Bind(22, std::int64_t{record.allow_downgrade});
   const int step = write->Step();
   if (step == SQLITE_DONE) return {};
   if ((step & 0xFF) == SQLITE_CONSTRAINT) {

@@ -62,6 +62,9 @@ KeyRecord FullKey() {
   record.models = identity::ModelAllowList({"b", "a"});
   record.expires_at = Instant{7};
   record.workspace = "caf\xc3\xa9 'quoted'; DROP TABLE keys";
+  record.package = "gold";
+  record.codex_adaptation = true;
+  record.allow_downgrade = false;
   record.limits = {0, INT64_MAX, 3, NanoUsd{4}};
   record.rotated_at = Instant{8};
   record.revoked_at = Instant{9};
@@ -81,6 +84,9 @@ void ExpectSame(const KeyRecord& a, const KeyRecord& b) {
   if (a.models) EXPECT_EQ(*a.models, *b.models);
   EXPECT_EQ(a.expires_at, b.expires_at);
   EXPECT_EQ(a.workspace, b.workspace);
+  EXPECT_EQ(a.package, b.package);
+  EXPECT_EQ(a.codex_adaptation, b.codex_adaptation);
+  EXPECT_EQ(a.allow_downgrade, b.allow_downgrade);
   EXPECT_EQ(a.limits, b.limits);
   EXPECT_EQ(a.created_at, b.created_at);
   EXPECT_EQ(a.rotated_at, b.rotated_at);
@@ -101,6 +107,36 @@ TEST_F(KeyStoreTest, Reopened_HasEveryFieldOfEveryKey) {
   ExpectSame(*store->table()->FindById(full.id), full);
   ExpectSame(*store->table()->FindById(plain.id), plain);
   EXPECT_NE(store->table()->FindByDigest(kPepper.Digest("previous")), nullptr);
+}
+
+TEST_F(KeyStoreTest, Update_WritesEveryFieldToo) {
+  KeyRecord record = FullKey();
+  {
+    const auto store = Open();
+    ASSERT_TRUE(store->Insert(Key(1, "plain", "current"), Note("create")));
+    ASSERT_TRUE(store->Update(record, Note("change")));
+  }
+  ExpectSame(*Open()->table()->FindById(record.id), record);
+}
+
+// A file of the first schema: its keys are as they were, with what such keys always had.
+TEST_F(KeyStoreTest, AFileFromBeforePackages_IsBroughtUpToDate) {
+  const KeyRecord plain = Key(2, "plain", "other");
+  ASSERT_TRUE(Open()->Insert(plain, Note("create")));
+  {
+    auto db = OpenSqlite(path_);
+    ASSERT_TRUE(db);
+    const auto undone = Execute(db->get(),
+                                "ALTER TABLE keys DROP COLUMN package;"
+                                "ALTER TABLE keys DROP COLUMN codex_adaptation;"
+                                "ALTER TABLE keys DROP COLUMN allow_downgrade;"
+                                "DELETE FROM schema_version WHERE version = 2");
+    ASSERT_TRUE(undone) << undone.error().detail;
+  }
+  const auto store = Open();
+  ExpectSame(*store->table()->FindById(plain.id), plain);
+  EXPECT_TRUE(store->table()->FindById(plain.id)->allow_downgrade);
+  ASSERT_TRUE(store->Update(plain, Note("change")));
 }
 
 TEST_F(KeyStoreTest, TheFile_IsPrivateAndHoldsNoSecret) {
