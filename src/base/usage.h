@@ -28,7 +28,7 @@ constexpr std::string_view Name(UsageSource source) {
   return "none";
 }
 
-// Tokens of one call. Totals in OpenAI's sense: cached and cache-write tokens are inside
+// What one call used. Totals in OpenAI's sense: cached and cache-write tokens are inside
 // input_tokens, reasoning tokens inside output_tokens. All >= 0.
 struct Usage {
   std::int64_t input_tokens = 0;
@@ -37,6 +37,9 @@ struct Usage {
   std::int64_t output_tokens = 0;
   std::int64_t reasoning_tokens = 0;
   UsageSource source = UsageSource::kNone;
+  // Transcriptions: how long the audio is, besides its tokens. Milliseconds, because providers tell
+  // seconds with decimals; what is finer is rounded up.
+  std::int64_t audio_ms = 0;
 
   friend bool operator==(const Usage&, const Usage&) = default;
 };

@@ -152,6 +152,9 @@ struct Price {
   PicoUsdPerUnit cache_write;
   PicoUsdPerUnit output;  // reasoning tokens are output tokens
   NanoUsd per_request;
+  // Of a second of audio, besides its tokens. A nano-USD a second is a pico-USD a millisecond, so
+  // the price of whole milliseconds is exact.
+  NanoUsd audio_second = {};
   std::uint32_t version = 1;  // counted per model, pinned on every usage row
 };
 

@@ -159,7 +159,7 @@ void DiffPools(const Config& before, const Config& after, std::vector<ConfigChan
 
 bool SamePrice(const Price& a, const Price& b) {
   return a.input == b.input && a.cached_input == b.cached_input && a.cache_write == b.cache_write &&
-         a.output == b.output && a.per_request == b.per_request;
+         a.output == b.output && a.per_request == b.per_request && a.audio_second == b.audio_second;
 }
 
 }  // namespace

@@ -572,6 +572,14 @@ const std::array kPriceFields = {
                   .max = kNanoPerUsd * 1'000,
                   .help = "Of each request, besides its tokens."},
                  [](Price& p) -> ValueRef { return &p.per_request; }},
+    Field<Price>{
+        {.path = "models[].price.audio_second",
+         .type = kUsd,
+         .fallback = "0",
+         .max = kNanoPerUsd,
+         .help = "Of each second of audio that is transcribed, besides its tokens. A model "
+                 "sold by the second has 0 for those."},
+        [](Price& p) -> ValueRef { return &p.audio_second; }},
     Field<Price>{{.path = "models[].price.version",
                   .type = kCount,
                   .fallback = "1",

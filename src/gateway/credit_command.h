@@ -27,6 +27,7 @@ struct Quote {
   std::int64_t input_tokens_bound = 0;    // >= what any tokenizer makes of the input
   std::int64_t output_tokens_bound = 0;   // over all choices (n); min(asked, the model's) x n
   std::int64_t output_choices = 1;        // n: a clamp is per choice
+  std::int64_t audio_ms_bound = 0;        // >= how long any decoder finds the audio
   std::int64_t output_tokens_useful = 0;  // per choice; a clamp below this is a refusal instead
 };
 

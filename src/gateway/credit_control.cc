@@ -28,7 +28,8 @@ ledger::PinnedPrice Pin(const config::Price& price) {
           .cached_input = price.cached_input,
           .cache_write = price.cache_write,
           .output = price.output,
-          .per_request = price.per_request};
+          .per_request = price.per_request,
+          .audio_second = price.audio_second};
 }
 
 config::Price Unpin(const ledger::PinnedPrice& price) {
@@ -37,6 +38,7 @@ config::Price Unpin(const ledger::PinnedPrice& price) {
           .cache_write = price.cache_write,
           .output = price.output,
           .per_request = price.per_request,
+          .audio_second = price.audio_second,
           .version = price.version};
 }
 
@@ -102,8 +104,9 @@ CreditControl::Grant CreditControl::FitBudget(const KeyState& key,
   const std::int64_t useful = std::max<std::int64_t>(quote.output_tokens_useful, 1);
   const auto fitting = [&](Sum amount) -> std::optional<std::int64_t> {
     if (amount < 0) return std::nullopt;
-    return policy::OutputFitting(quote.price, quote.input_tokens_bound, choices, asked,
-                                 ledger::Saturated(amount));
+    return policy::OutputFitting(
+        quote.price, {.input = quote.input_tokens_bound, .audio_ms = quote.audio_ms_bound}, choices,
+        asked, ledger::Saturated(amount));
   };
   const auto worth = [&](std::optional<std::int64_t> output) {
     return output && (*output == asked || *output >= useful);
@@ -120,11 +123,12 @@ CreditControl::Grant CreditControl::FitBudget(const KeyState& key,
   const auto fits = fitting(available);
   if (worth(fits)) {
     const std::int64_t total = *fits * choices;
-    return {
-        .hold = policy::HoldOf(quote.price, {.input = quote.input_tokens_bound, .output = total}),
-        .output_per_choice = *fits,
-        .output_total = total,
-        .clamped = *fits < asked};
+    return {.hold = policy::HoldOf(quote.price, {.input = quote.input_tokens_bound,
+                                                 .output = total,
+                                                 .audio_ms = quote.audio_ms_bound}),
+            .output_per_choice = *fits,
+            .output_total = total,
+            .clamped = *fits < asked};
   }
   const auto fits_alone = fitting(alone);
   if (worth(fits_alone)) return {.refusal = Refusal::kInFlightReserved};

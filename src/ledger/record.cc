@@ -8,7 +8,8 @@
 namespace weir::ledger {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersionPlain = 1;
+constexpr std::uint8_t kVersionAudio = 2;
 constexpr std::size_t kHeadBytes = 12;  // length, version, kind, time
 
 enum class Kind : std::uint8_t { kIntent = 1, kCheckpoint = 2, kSettle = 3, kVoid = 4, kFund = 5 };
@@ -17,9 +18,10 @@ enum class Kind : std::uint8_t { kIntent = 1, kCheckpoint = 2, kSettle = 3, kVoi
 // check its capacity a hundred times.
 class Writer {
  public:
-  Writer(Kind kind, Instant time) {
+  // `audio`: the record has figures that only version 2 has.
+  Writer(Kind kind, Instant time, bool audio) : audio_(audio) {
     size_ = 2;  // the length is written last
-    Byte(kVersion);
+    Byte(audio ? kVersionAudio : kVersionPlain);
     Byte(static_cast<std::uint8_t>(kind));
     Fixed(static_cast<std::uint64_t>(time.ns));
   }
@@ -49,6 +51,7 @@ class Writer {
     Count(price.cache_write.p);
     Count(price.output.p);
     Count(price.per_request.n);
+    if (audio_) Count(price.audio_second.n);
   }
   void UsageCounts(const Usage& usage) {
     Byte(static_cast<std::uint8_t>(usage.source));
@@ -57,6 +60,7 @@ class Writer {
     Count(usage.cache_write_tokens);
     Count(usage.output_tokens);
     Count(usage.reasoning_tokens);
+    if (audio_) Count(usage.audio_ms);
   }
   void AppendTo(RecordBuffer& out) {
     bytes_[0] = static_cast<std::uint8_t>(size_);
@@ -66,16 +70,17 @@ class Writer {
   }
 
  private:
-  // The longest record: head 12, ids 32, price 5 + 5 x 10, two amounts, a cause, usage 1 + 5 x 10.
-  static_assert(kHeadBytes + 32 + 55 + 21 + 51 <= kRecordBytesMax);
+  // The longest record: head 12, ids 32, price 5 + 6 x 10, two amounts, a cause, usage 1 + 6 x 10.
+  static_assert(kHeadBytes + 32 + 65 + 21 + 61 <= kRecordBytesMax);
   std::uint8_t bytes_[kRecordBytesMax];
   std::size_t size_ = 0;
+  bool audio_;
 };
 
 // Reads what Writer wrote. Once something is wrong, ok() stays false and every value is zero.
 class Reader {
  public:
-  explicit Reader(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+  Reader(std::span<const std::uint8_t> bytes, bool audio) : bytes_(bytes), audio_(audio) {}
 
   bool ok() const { return ok_; }
   bool AtEnd() const { return bytes_.empty(); }
@@ -135,6 +140,7 @@ class Reader {
     price.cache_write = {Count()};
     price.output = {Count()};
     price.per_request = {Count()};
+    if (audio_) price.audio_second = {Count()};
     return price;
   }
   Usage UsageCounts() {
@@ -146,6 +152,7 @@ class Reader {
     usage.cache_write_tokens = Count();
     usage.output_tokens = Count();
     usage.reasoning_tokens = Count();
+    if (audio_) usage.audio_ms = Count();
     return usage;
   }
   ResolveCause Cause() {
@@ -160,8 +167,18 @@ class Reader {
   }
 
   std::span<const std::uint8_t> bytes_;
+  bool audio_;
   bool ok_ = true;
 };
+
+// Whether a record has figures that only version 2 has.
+template <class R>
+bool HasAudio(const R& record) {
+  bool has = false;
+  if constexpr (requires { record.price; }) has = record.price.audio_second.n != 0;
+  if constexpr (requires { record.usage; }) has = has || record.usage.audio_ms != 0;
+  return has;
+}
 
 // The fields every record about a request begins with.
 template <class R>
@@ -240,7 +257,7 @@ std::string_view Name(DecodeFault fault) {
 }
 
 void Encode(const IntentRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kIntent, record.time);
+  Writer to(Kind::kIntent, record.time, HasAudio(record));
   WriteSubject(record, to);
   to.Count(record.hold.n);
   to.Count(record.input_tokens_bound);
@@ -249,14 +266,14 @@ void Encode(const IntentRecord& record, RecordBuffer& out) {
 }
 
 void Encode(const CheckpointRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kCheckpoint, record.time);
+  Writer to(Kind::kCheckpoint, record.time, HasAudio(record));
   WriteSubject(record, to);
   to.UsageCounts(record.usage);
   to.AppendTo(out);
 }
 
 void Encode(const SettleRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kSettle, record.time);
+  Writer to(Kind::kSettle, record.time, HasAudio(record));
   WriteSubject(record, to);
   to.Count(record.charged.n);
   to.Count(record.overrun.n);
@@ -266,7 +283,7 @@ void Encode(const SettleRecord& record, RecordBuffer& out) {
 }
 
 void Encode(const VoidRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kVoid, record.time);
+  Writer to(Kind::kVoid, record.time, HasAudio(record));
   WriteSubject(record, to);
   to.Count(record.released.n);
   to.Byte(static_cast<std::uint8_t>(record.cause));
@@ -275,7 +292,7 @@ void Encode(const VoidRecord& record, RecordBuffer& out) {
 }
 
 void Encode(const FundRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kFund, record.time);
+  Writer to(Kind::kFund, record.time, HasAudio(record));
   to.Id(record.key);
   to.Varint((static_cast<std::uint64_t>(record.amount.n) << 1) ^
             static_cast<std::uint64_t>(record.amount.n >> 63));
@@ -291,7 +308,8 @@ void Encode(const Record& record, RecordBuffer& out) {
 std::expected<Record, DecodeFault> Decode(std::span<const std::uint8_t>& bytes) {
   if (bytes.size() < kHeadBytes) return std::unexpected(DecodeFault::kTruncated);
   const std::size_t length = static_cast<std::size_t>(bytes[0] | (bytes[1] << 8));
-  if (bytes[2] != kVersion) return std::unexpected(DecodeFault::kUnknownVersion);
+  const bool audio = bytes[2] == kVersionAudio;
+  if (bytes[2] != kVersionPlain && !audio) return std::unexpected(DecodeFault::kUnknownVersion);
   if (bytes[3] < static_cast<std::uint8_t>(Kind::kIntent) ||
       bytes[3] > static_cast<std::uint8_t>(Kind::kFund)) {
     return std::unexpected(DecodeFault::kUnknownKind);
@@ -300,10 +318,13 @@ std::expected<Record, DecodeFault> Decode(std::span<const std::uint8_t>& bytes) 
     return std::unexpected(DecodeFault::kMalformed);
   }
   if (bytes.size() < length) return std::unexpected(DecodeFault::kTruncated);
-  Reader from(bytes.subspan(4, length - 4));
+  Reader from(bytes.subspan(4, length - 4), audio);
   const Instant time{static_cast<std::int64_t>(from.Fixed())};
   Record record = ReadBody(static_cast<Kind>(bytes[3]), time, from);
-  if (!from.ok() || !from.AtEnd()) return std::unexpected(DecodeFault::kMalformed);
+  // Version 2 without audio is never written: there is one form of every record.
+  const bool says_audio = std::visit([](const auto& one) { return HasAudio(one); }, record);
+  if (!from.ok() || !from.AtEnd() || audio != says_audio)
+    return std::unexpected(DecodeFault::kMalformed);
   bytes = bytes.subspan(length);
   return record;
 }

@@ -1,9 +1,9 @@
 // The journal record: what the ledger writes down, and all it needs to be rebuilt from.
 //
-// FROZEN. Version 1, little endian; `varint` is unsigned LEB128 in its shortest form, `zigzag` a
-// varint of (n << 1) ^ (n >> 63):
+// FROZEN. Versions 1 and 2, little endian; `varint` is unsigned LEB128 in its shortest form,
+// `zigzag` a varint of (n << 1) ^ (n >> 63):
 //
-//   record     := length:u16  version:u8(=1)  kind:u8  time_ns:i64  body
+//   record     := length:u16  version:u8  kind:u8  time_ns:i64  body
 //                 length counts the whole record, its own two bytes included
 //   body(1)    := request:id key:id price hold:varint input_bound:varint output_bound:varint Intent
 //   body(2)    := request:id key:id price usage Checkpoint body(3)    := request:id key:id price
@@ -17,9 +17,15 @@
 //   usage      := source:u8 input:varint cached_input:varint cache_write:varint output:varint
 //                 reasoning:varint
 //
+//   Version 2 is version 1 with one figure more at the end of two of them:
+//   price(2)   := price audio_second:varint                            nUSD per second of audio
+//   usage(2)   := usage audio_ms:varint                                milliseconds of audio
+//   It is written for what has audio and for nothing else, so that a journal without audio is read
+//   by every program that read it before.
+//
 // Every record about a request carries the key and the price it was admitted at, so that a record
 // is understood without the configuration that made it. A change of the format is a new version;
-// version 1 is read for ever.
+// old versions are read for ever.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +50,7 @@ struct PinnedPrice {
   PicoUsdPerUnit cache_write;
   PicoUsdPerUnit output;
   NanoUsd per_request;
+  NanoUsd audio_second = {};
   friend bool operator==(const PinnedPrice&, const PinnedPrice&) = default;
 };
 
@@ -112,7 +119,7 @@ struct FundRecord {
 
 using Record = std::variant<IntentRecord, CheckpointRecord, SettleRecord, VoidRecord, FundRecord>;
 
-inline constexpr std::size_t kRecordBytesMax = 512;  // every record of version 1 is shorter
+inline constexpr std::size_t kRecordBytesMax = 512;  // every record is shorter
 
 // Encoded records, one behind the other. The owner clears and reuses it, so appending allocates
 // only while it grows.

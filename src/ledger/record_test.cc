@@ -26,6 +26,25 @@ std::vector<Record> AllKinds() {
       FundRecord{{0}, kKey, {12}, false, 0}};
 }
 
+// Those that need version 2: a price of audio, audio, and both.
+std::vector<Record> WithAudio() {
+  PinnedPrice price = kPrice;
+  price.audio_second = {100'000};
+  Usage usage = kUsage;
+  usage.audio_ms = 8'470;
+  return {IntentRecord{{1}, kRequest, kKey, price, {15'000'000}, 4800, 1500},
+          CheckpointRecord{{2}, kRequest, kKey, kPrice, usage},
+          SettleRecord{{3}, kRequest, kKey, price, {3'750'000}, {7}, ResolveCause::kSettled, usage},
+          VoidRecord{{4}, kRequest, kKey, price, kMaxNanoUsd, ResolveCause::kSettled, {}}};
+}
+
+std::vector<Record> Everything() {
+  auto all = AllKinds();
+  const auto audio = WithAudio();
+  all.insert(all.end(), audio.begin(), audio.end());
+  return all;
+}
+
 std::string Hex(std::span<const std::uint8_t> bytes) {
   std::string text;
   for (const std::uint8_t byte : bytes) {
@@ -37,10 +56,10 @@ std::string Hex(std::span<const std::uint8_t> bytes) {
 
 TEST(Record, EveryKind_ReadsBackAsWritten_OneBehindTheOther) {
   RecordBuffer buffer;
-  for (const Record& record : AllKinds()) Encode(record, buffer);
-  EXPECT_EQ(buffer.count, AllKinds().size());
+  for (const Record& record : Everything()) Encode(record, buffer);
+  EXPECT_EQ(buffer.count, Everything().size());
   std::span<const std::uint8_t> bytes = buffer.bytes;
-  for (const Record& record : AllKinds()) {
+  for (const Record& record : Everything()) {
     const auto decoded = Decode(bytes);
     ASSERT_TRUE(decoded);
     EXPECT_EQ(*decoded, record);
@@ -71,8 +90,37 @@ TEST(Record, VersionOne_IsFrozen) {
   }
 }
 
-TEST(Record, CutAnywhere_IsTruncated_AndTakesNothing) {
+TEST(Record, VersionTwo_IsFrozen_AndWrittenForAudioAlone) {
+  const char* const frozen[] = {
+      "48000201010000000000000001000000000092011100ffeeddccbbaa020000000000910188776655"
+      "4433221103a0cb980190a10f88debe0180ade20400a08d06c0c39307c025dc0b",
+      "4a000202020000000000000001000000000092011100ffeeddccbbaa020000000000910188776655"
+      "4433221103a0cb980190a10f88debe0180ade204000001b009e80700ac0280019642",
+      "52000203030000000000000001000000000092011100ffeeddccbbaa020000000000910188776655"
+      "4433221103a0cb980190a10f88debe0180ade20400a08d06f0f0e401070001b009e80700ac0280019642",
+      "51000204040000000000000001000000000092011100ffeeddccbbaa020000000000910188776655"
+      "4433221103a0cb980190a10f88debe0180ade20400a08d06ffffffffffffffff1f0000000000000000",
+  };
+  const auto records = WithAudio();
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    RecordBuffer buffer;
+    Encode(records[i], buffer);
+    EXPECT_EQ(Hex(buffer.bytes), frozen[i]) << i;
+  }
+}
+
+TEST(Record, VersionTwoWithoutAudio_IsMalformed) {
   for (const Record& record : AllKinds()) {
+    RecordBuffer buffer;
+    Encode(record, buffer);
+    buffer.bytes[2] = 2;
+    std::span<const std::uint8_t> bytes = buffer.bytes;
+    EXPECT_FALSE(Decode(bytes));
+  }
+}
+
+TEST(Record, CutAnywhere_IsTruncated_AndTakesNothing) {
+  for (const Record& record : Everything()) {
     RecordBuffer buffer;
     Encode(record, buffer);
     for (std::size_t size = 0; size < buffer.bytes.size(); ++size) {
@@ -97,7 +145,7 @@ TEST(Record, DamagedFields_AreNamed) {
   Encode(FundRecord{{0}, kKey, {12}, false, 0}, fund);  // 12 head, 16 key, amount, capped, leg
   ASSERT_EQ(fund.bytes.size(), 31U);
   const Damage damages[] = {
-      {"a newer version", 2, 2, DecodeFault::kUnknownVersion},
+      {"a newer version", 2, 3, DecodeFault::kUnknownVersion},
       {"kind zero", 3, 0, DecodeFault::kUnknownKind},
       {"a kind after the last", 3, 6, DecodeFault::kUnknownKind},
       {"a length shorter than the head", 0, 11, DecodeFault::kMalformed},
@@ -134,7 +182,7 @@ TEST(Record, NumberOf65Bits_IsMalformed) {
 TEST(Record, RandomDamage_IsRefusedOrTheOnlyFormOfItsRecord) {
   SeededRandom random(7);
   RecordBuffer all;
-  for (const Record& record : AllKinds()) Encode(record, all);
+  for (const Record& record : Everything()) Encode(record, all);
   int accepted = 0;
   for (int round = 0; round < 20'000; ++round) {
     auto copy = all.bytes;

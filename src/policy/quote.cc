@@ -12,10 +12,16 @@ std::int64_t Clamped(std::int64_t tokens) {
   return std::clamp<std::int64_t>(tokens, 0, kTokensMax);
 }
 
+// nUSD a second x ms = pUSD, exact.
+PicoUsd AudioPrice(const config::Price& price, std::int64_t audio_ms) {
+  return static_cast<PicoUsd>(price.audio_second.n) * audio_ms;
+}
+
 // What a request costs before its first token of output, at the most.
-PicoUsd InputHold(const config::Price& price, std::int64_t input_bound) {
+PicoUsd InputHold(const config::Price& price, const TokenBounds& bounds) {
   const PicoUsdPerUnit dearest = std::max({price.input, price.cached_input, price.cache_write});
-  return Times(dearest, Clamped(input_bound)) + static_cast<PicoUsd>(price.per_request.n) * 1000;
+  return Times(dearest, Clamped(bounds.input)) + AudioPrice(price, Clamped(bounds.audio_ms)) +
+         static_cast<PicoUsd>(price.per_request.n) * 1000;
 }
 
 }  // namespace
@@ -30,6 +36,7 @@ Usage Plausible(const Usage& usage) {
   plausible.output_tokens = Clamped(usage.output_tokens);
   plausible.reasoning_tokens =
       std::clamp<std::int64_t>(usage.reasoning_tokens, 0, plausible.output_tokens);
+  plausible.audio_ms = Clamped(usage.audio_ms);
   return plausible;
 }
 
@@ -39,7 +46,8 @@ PicoUsd ExactPrice(const config::Price& price, const Usage& usage) {
       used.input_tokens - used.cached_input_tokens - used.cache_write_tokens;
   return Times(price.input, plain_input) + Times(price.cached_input, used.cached_input_tokens) +
          Times(price.cache_write, used.cache_write_tokens) +
-         Times(price.output, used.output_tokens) + static_cast<PicoUsd>(price.per_request.n) * 1000;
+         Times(price.output, used.output_tokens) + AudioPrice(price, used.audio_ms) +
+         static_cast<PicoUsd>(price.per_request.n) * 1000;
 }
 
 NanoUsd PriceOf(const config::Price& price, const Usage& usage) {
@@ -47,14 +55,14 @@ NanoUsd PriceOf(const config::Price& price, const Usage& usage) {
 }
 
 NanoUsd HoldOf(const config::Price& price, const TokenBounds& bounds) {
-  return CeilToNano(InputHold(price, bounds.input) + Times(price.output, Clamped(bounds.output)));
+  return CeilToNano(InputHold(price, bounds) + Times(price.output, Clamped(bounds.output)));
 }
 
-std::optional<std::int64_t> OutputFitting(const config::Price& price, std::int64_t input_bound,
+std::optional<std::int64_t> OutputFitting(const config::Price& price, const TokenBounds& bounds,
                                           std::int64_t choices, std::int64_t output_max,
                                           NanoUsd amount) {
   // CeilToNano(sum) <= amount is the same as sum <= amount x 1000: no rounding is needed here.
-  const PicoUsd left = static_cast<PicoUsd>(amount.n) * 1000 - InputHold(price, input_bound);
+  const PicoUsd left = static_cast<PicoUsd>(amount.n) * 1000 - InputHold(price, bounds);
   if (left < 0) return std::nullopt;
   const PicoUsd each = Times(price.output, std::max<std::int64_t>(choices, 1));
   if (each == 0 || left / each >= output_max) return std::max<std::int64_t>(output_max, 0);

@@ -14,10 +14,11 @@
 
 namespace weir::policy {
 
-// The most tokens a request can use. Both >= 0.
+// The most a request can use. All >= 0.
 struct TokenBounds {
   std::int64_t input = 0;
-  std::int64_t output = 0;  // over all choices
+  std::int64_t output = 0;    // over all choices
+  std::int64_t audio_ms = 0;  // of audio to transcribe
 };
 
 // Counts above this are not usage but a fault of who sent them; they are priced as this.
@@ -28,7 +29,8 @@ inline constexpr std::int64_t kTokensMax = std::int64_t{1} << 40;
 Usage Plausible(const Usage& usage);
 
 // The exact price: cached input and cache writes at their rates, the rest of the input at the
-// input's, output with reasoning at the output's, and the price of the request itself.
+// input's, output with reasoning at the output's, audio by the millisecond, and the price of the
+// request itself.
 PicoUsd ExactPrice(const config::Price& price, const Usage& usage);
 
 // ExactPrice, rounded up to nano-USD; nothing for usage of source kNone.
@@ -39,8 +41,9 @@ NanoUsd HoldOf(const config::Price& price, const TokenBounds& bounds);
 
 // The largest output per choice, at most `output_max`, whose hold is within `amount`. Nothing when
 // not even the input fits.
+//   bounds   its output is not looked at.
 //   choices  >= 1; the output is bought that many times.
-std::optional<std::int64_t> OutputFitting(const config::Price& price, std::int64_t input_bound,
+std::optional<std::int64_t> OutputFitting(const config::Price& price, const TokenBounds& bounds,
                                           std::int64_t choices, std::int64_t output_max,
                                           NanoUsd amount);
 

@@ -60,6 +60,27 @@ TEST(Quote, RequestPrice_IsAdded_UnlessNothingWasUsed) {
   EXPECT_EQ(HoldOf(price, {.input = 0, .output = 0}).n, 5);
 }
 
+// 0.006 USD a minute is 0.0001 a second: 100 nano for a millisecond and a thousandth of that exact.
+TEST(Quote, Audio_IsPricedByTheMillisecond_BesidesItsTokens) {
+  config::Price price{};
+  price.audio_second = {100'000};
+  const auto audio = [](std::int64_t ms) {
+    return Usage{.source = UsageSource::kProvider, .audio_ms = ms};
+  };
+  EXPECT_EQ(PriceOf(price, audio(60'000)).n, 6'000'000);
+  EXPECT_EQ(PriceOf(price, audio(1)).n, 100);
+  EXPECT_EQ(HoldOf(price, {.audio_ms = 1'500}).n, 150'000);
+  price.audio_second = {1};  // a pico-USD a millisecond: rounded once, up
+  EXPECT_EQ(PriceOf(price, audio(1'000)).n, 1);
+  EXPECT_EQ(PriceOf(price, audio(1'001)).n, 2);
+  price.input = {2'000'000};
+  Usage both = audio(1'000);
+  both.input_tokens = 10;
+  EXPECT_EQ(PriceOf(price, both).n, 20'001);
+  EXPECT_EQ(OutputFitting(price, {.input = 10, .audio_ms = 1'000}, 1, 5, {20'000}), std::nullopt);
+  EXPECT_EQ(OutputFitting(price, {.input = 10, .audio_ms = 1'000}, 1, 5, {20'001}), 5);
+}
+
 TEST(Quote, Hold_UsesTheDearestInputRate) {
   EXPECT_EQ(HoldOf(kPrice, {.input = 1000, .output = 0}).n, 3'125'000);
   config::Price no_write = kPrice;
@@ -73,22 +94,28 @@ TEST(Quote, HostileCounts_SaturateAndDoNotOverflow) {
   dear.per_request = kMaxNanoUsd;
   EXPECT_EQ(PriceOf(dear, Used(INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX)), kMaxNanoUsd);
   EXPECT_EQ(HoldOf(dear, {.input = INT64_MAX, .output = INT64_MAX}), kMaxNanoUsd);
+  config::Price by_time{};
+  by_time.audio_second = kMaxNanoUsd;
+  EXPECT_EQ(HoldOf(by_time, {.audio_ms = INT64_MAX}), kMaxNanoUsd);
+  EXPECT_EQ(PriceOf(by_time, {.source = UsageSource::kProvider, .audio_ms = -1}).n, 0);
   EXPECT_EQ(TokensTaken({.input = INT64_MAX, .output = INT64_MAX}), kTokensMax / 4 + 1024);
-  EXPECT_EQ(OutputFitting(dear, INT64_MAX, INT64_MAX, INT64_MAX, kMaxNanoUsd), std::nullopt);
+  EXPECT_EQ(OutputFitting(dear, {.input = INT64_MAX, .audio_ms = INT64_MAX}, INT64_MAX, INT64_MAX,
+                          kMaxNanoUsd),
+            std::nullopt);
 }
 
 TEST(Quote, OutputFitting_IsTheLargestThatFits) {
   // 1,000 input at the dearest rate is 3,125,000 nano; each token of output 10,000.
-  EXPECT_EQ(OutputFitting(kPrice, 1000, 1, 500, {3'124'999}), std::nullopt);
-  EXPECT_EQ(OutputFitting(kPrice, 1000, 1, 500, {3'125'000}), 0);
-  EXPECT_EQ(OutputFitting(kPrice, 1000, 1, 500, {3'134'999}), 0);
-  EXPECT_EQ(OutputFitting(kPrice, 1000, 1, 500, {3'135'000}), 1);
-  EXPECT_EQ(OutputFitting(kPrice, 1000, 4, 500, {3'164'999}), 0);
-  EXPECT_EQ(OutputFitting(kPrice, 1000, 4, 500, {3'165'000}), 1);
-  EXPECT_EQ(OutputFitting(kPrice, 1000, 1, 500, {1'000'000'000}), 500);
+  EXPECT_EQ(OutputFitting(kPrice, {.input = 1000}, 1, 500, {3'124'999}), std::nullopt);
+  EXPECT_EQ(OutputFitting(kPrice, {.input = 1000}, 1, 500, {3'125'000}), 0);
+  EXPECT_EQ(OutputFitting(kPrice, {.input = 1000}, 1, 500, {3'134'999}), 0);
+  EXPECT_EQ(OutputFitting(kPrice, {.input = 1000}, 1, 500, {3'135'000}), 1);
+  EXPECT_EQ(OutputFitting(kPrice, {.input = 1000}, 4, 500, {3'164'999}), 0);
+  EXPECT_EQ(OutputFitting(kPrice, {.input = 1000}, 4, 500, {3'165'000}), 1);
+  EXPECT_EQ(OutputFitting(kPrice, {.input = 1000}, 1, 500, {1'000'000'000}), 500);
   config::Price free_output = kPrice;
   free_output.output = {};
-  EXPECT_EQ(OutputFitting(free_output, 1000, 1, 500, {3'125'000}), 500);
+  EXPECT_EQ(OutputFitting(free_output, {.input = 1000}, 1, 500, {3'125'000}), 500);
 }
 
 TEST(Quote, TokensTaken_IsAQuarterOfTheInputAndAtMost1024OfTheOutput) {
@@ -112,31 +139,38 @@ TEST(Quote, UsageWithinTheBounds_NeverCostsMoreThanTheHold) {
       *rate = {below(std::int64_t{1} << (1 + below(34)))};
     }
     price.per_request = {below(3) == 0 ? below(1'000'000) : 0};
-    const TokenBounds bounds{.input = below(1 << 20), .output = below(1 << 18)};
+    price.audio_second = {below(3) == 0 ? below(kNanoPerUsd) : 0};
+    const TokenBounds bounds{
+        .input = below(1 << 20), .output = below(1 << 18), .audio_ms = below(1 << 24)};
     const std::int64_t input = below(bounds.input + 1);
     const std::int64_t cached = below(bounds.input + 1);
     const std::int64_t written = below(bounds.input + 1);
-    const Usage usage = Used(input, cached, written, below(bounds.output + 1));
+    Usage usage = Used(input, cached, written, below(bounds.output + 1));
+    usage.audio_ms = below(bounds.audio_ms + 1);
     const NanoUsd hold = HoldOf(price, bounds);
     ASSERT_LE(PriceOf(price, usage), hold) << "round " << round;
 
     Usage more = usage;
     more.input_tokens += below(100);
     more.output_tokens += below(100);
+    more.audio_ms += below(100);
     ASSERT_GE(PriceOf(price, more), PriceOf(price, usage)) << "round " << round;
 
+    const auto hold_of = [&](std::int64_t output) {
+      return HoldOf(price, {.input = bounds.input, .output = output, .audio_ms = bounds.audio_ms});
+    };
     const std::int64_t choices = 1 + below(4);
     const NanoUsd amount{below(hold.n + hold.n / 2 + 1000)};
     const std::int64_t output_max = below(1 << 18);
-    const auto fits = OutputFitting(price, bounds.input, choices, output_max, amount);
+    const auto fits = OutputFitting(price, bounds, choices, output_max, amount);
     if (!fits) {
-      ASSERT_GT(HoldOf(price, {.input = bounds.input, .output = 0}), amount);
+      ASSERT_GT(hold_of(0), amount);
       continue;
     }
     ASSERT_LE(*fits, output_max);
-    ASSERT_LE(HoldOf(price, {.input = bounds.input, .output = *fits * choices}), amount);
+    ASSERT_LE(hold_of(*fits * choices), amount);
     if (*fits < output_max) {
-      ASSERT_GT(HoldOf(price, {.input = bounds.input, .output = (*fits + 1) * choices}), amount);
+      ASSERT_GT(hold_of((*fits + 1) * choices), amount);
     }
   }
 }

@@ -7,7 +7,8 @@
 namespace weir::store {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
+constexpr std::uint8_t kVersionBeforeAudio = 1;
 constexpr std::int64_t kFlagStream = 1;
 constexpr std::int64_t kFlagSandbox = 2;
 constexpr std::size_t kIdBytes = 16;
@@ -116,7 +117,8 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
       record.total.ns / 1000,
       record.upstream_time.ns / 1000,
       record.first_byte.ns / 1000,
-      record.durable_time.ns / 1000};
+      record.durable_time.ns / 1000,
+      record.usage.audio_ms};
   for (const std::int64_t number : numbers) to = PutVarint(ZigZag(number), to);
   bytes_.insert(bytes_.end(), buffer, to);
   ++count_;
@@ -129,7 +131,8 @@ void ExchangeBatch::Clear() {
 }
 
 ExchangeReader::ExchangeReader(std::span<const std::uint8_t> bytes) : rest_(bytes) {
-  damaged_ = rest_.empty() || rest_.front() != kVersion;
+  damaged_ = rest_.empty() || (rest_.front() != kVersion && rest_.front() != kVersionBeforeAudio);
+  if (!damaged_ && rest_.front() == kVersionBeforeAudio) numbers_there_ = kAudioMs;
   if (!damaged_) rest_ = rest_.subspan(1);
 }
 
@@ -165,10 +168,10 @@ bool ExchangeReader::Read() {
     rest_ = rest_.subspan(static_cast<std::size_t>(length));
   }
   if (!words_[kKey].empty() && words_[kKey].size() != kIdBytes) return false;
-  for (std::int64_t& number : numbers_) {
+  for (std::size_t i = 0; i < numbers_there_; ++i) {
     std::uint64_t value = 0;
     if (!Varint(value)) return false;
-    number = static_cast<std::int64_t>((value >> 1) ^ (0 - (value & 1)));
+    numbers_[i] = static_cast<std::int64_t>((value >> 1) ^ (0 - (value & 1)));
   }
   return true;
 }
@@ -206,6 +209,7 @@ telemetry::ExchangeRecord ExchangeReader::Record() const {
   record.usage.cache_write_tokens = number(kCacheWriteTokens);
   record.usage.output_tokens = number(kOutputTokens);
   record.usage.reasoning_tokens = number(kReasoningTokens);
+  record.usage.audio_ms = number(kAudioMs);
   record.held = {number(kHeldNanoUsd)};
   record.charged = {number(kChargedNanoUsd)};
   record.overrun = {number(kOverrunNanoUsd)};

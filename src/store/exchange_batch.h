@@ -2,17 +2,17 @@
 // difference from the one before where that is shorter. One SQLite row for each exchange costs its
 // thread ten times as much.
 //
-// FROZEN. Version 1; `varint` is unsigned LEB128, `zigzag` a varint of (n << 1) ^ (n >> 63):
+// FROZEN. Version 2; `varint` is unsigned LEB128, `zigzag` a varint of (n << 1) ^ (n >> 63):
 //
-//   batch   := version:u8(=1) record*
+//   batch   := version:u8(=2) record*
 //   record  := request:16 bytes, big endian, then words, then numbers
 //   words   := key operation model model_served upstream
 //   word    := 0:varint             the same as in the record before (empty before the first)
 //            | length + 1:varint, the bytes      key: 16 bytes big endian, or none
 //   numbers := zigzag each, in the order of Number below
 //
-// Whoever needs another number appends it to the list under a new version; version 1 is read for as
-// long as logs are kept.
+// Whoever needs another number appends it to the list under a new version; older versions are read
+// for as long as logs are kept. Version 1 has the numbers before kAudioMs.
 #pragma once
 
 #include <array>
@@ -77,6 +77,7 @@ class ExchangeReader {
     kUpstreamUs,
     kFirstByteUs,
     kDurableUs,
+    kAudioMs,  // from version 2
     kNumbers
   };
 
@@ -102,6 +103,7 @@ class ExchangeReader {
   RequestId request_;
   std::array<std::string_view, kWords> words_{};
   std::array<std::int64_t, kNumbers> numbers_{};
+  std::size_t numbers_there_ = kNumbers;  // as many as the batch's version has
   bool damaged_ = false;
 };
 

@@ -78,7 +78,8 @@ TEST(ExchangeBatch, EveryEdge_ReadsBack) {
   most.status = INT32_MAX;
   most.attempts = INT32_MAX;
   most.stream = true;
-  most.usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, UsageSource::kCheckpoint};
+  most.usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, UsageSource::kCheckpoint,
+                INT64_MAX};
   most.held = most.charged = most.overrun = {INT64_MAX};
   most.total = most.upstream_time = most.first_byte = most.durable_time = {INT64_MAX};
   ExchangeRecord least = Usual();
@@ -124,7 +125,7 @@ TEST(ExchangeBatch, Cleared_StartsAnew) {
 }
 
 // The format is frozen: a file written by an earlier build must read the same.
-TEST(ExchangeBatch, Version1_IsTheseBytes) {
+TEST(ExchangeBatch, Version2_IsTheseBytes) {
   ExchangeRecord record;
   record.request = RequestId{{(5ULL << 16) | 1, 2}};
   record.started_at = {5'001'000};  // 5 ms and 1 us
@@ -132,20 +133,43 @@ TEST(ExchangeBatch, Version1_IsTheseBytes) {
   record.operation = "op";
   record.stream = true;
   record.held = {-1};
+  record.usage.audio_ms = 1;
   ExchangeBatch batch;
   batch.Append(record);
   batch.Append(record);
   const std::vector<std::uint8_t> once = {
       0, 0, 0,   0,    0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,  // the id
       0, 3, 'o', 'p',  0, 0, 0,                             // words
-      2, 2, 0,   0x90, 3, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0};
-  std::vector<std::uint8_t> expected = {1};
+      2, 2, 0,   0x90, 3, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2};
+  std::vector<std::uint8_t> expected = {2};
   expected.insert(expected.end(), once.begin(), once.end());
   expected.insert(expected.end(), once.begin(), once.end());
   expected.erase(expected.begin() + 1 + static_cast<std::ptrdiff_t>(once.size()) + 18,
                  expected.begin() + 1 + static_cast<std::ptrdiff_t>(once.size()) + 20);
   expected[1 + once.size() + 17] = 0;  // the operation is as before
   EXPECT_EQ(std::vector<std::uint8_t>(batch.bytes().begin(), batch.bytes().end()), expected);
+}
+
+// Written before there was audio.
+TEST(ExchangeReader, Version1_IsRead) {
+  const std::vector<std::uint8_t> once = {
+      0, 0, 0,   0,    0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,  // the id
+      0, 3, 'o', 'p',  0, 0, 0,                             // words
+      2, 2, 0,   0x90, 3, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0};
+  std::vector<std::uint8_t> bytes = {1};
+  bytes.insert(bytes.end(), once.begin(), once.end());
+  bytes.insert(bytes.end(), once.begin(), once.end());
+  ExchangeReader reader(bytes);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(reader.Next());
+    const ExchangeRecord record = reader.Record();
+    EXPECT_EQ(record.operation, "op");
+    EXPECT_EQ(record.status, 200);
+    EXPECT_EQ(record.held, NanoUsd{-1});
+    EXPECT_EQ(record.usage.audio_ms, 0);
+  }
+  EXPECT_FALSE(reader.Next());
+  EXPECT_FALSE(reader.damaged());
 }
 
 TEST(ExchangeReader, CutAnywhere_IsDamagedOrShorter) {
@@ -174,7 +198,7 @@ TEST(ExchangeReader, AnyBytes_AreSafe) {
     ExchangeReader reader(bytes);
     while (reader.Next()) static_cast<void>(reader.Record());
   }
-  EXPECT_TRUE(ExchangeReader(std::vector<std::uint8_t>{2}).damaged());  // of a newer program
+  EXPECT_TRUE(ExchangeReader(std::vector<std::uint8_t>{3}).damaged());  // of a newer program
 }
 
 TEST(SlotOf, LaterSlots_HaveLargerIds) {

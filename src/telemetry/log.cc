@@ -296,6 +296,10 @@ void AppendExchangeLine(const ExchangeRecord& record, std::string& out) {
   line.Number(record.usage.output_tokens);
   line.Literal(",\"reasoning_tokens\":");
   line.Number(record.usage.reasoning_tokens);
+  if (record.usage.audio_ms != 0) {
+    line.Literal(",\"audio_ms\":");
+    line.Number(record.usage.audio_ms);
+  }
   line.Literal(",\"usage_source\":\"");
   line.Known(Name(record.usage.source));
   line.Literal("\",\"held_nano_usd\":");

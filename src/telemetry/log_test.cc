@@ -95,6 +95,14 @@ TEST(Log, AnExchangeLine_IsThisText) {
           "\n");
 }
 
+TEST(Log, AnExchangeWithAudio_SaysHowMuch) {
+  ExchangeRecord record = Example();
+  record.usage.audio_ms = 8'470;
+  std::string line;
+  AppendExchangeLine(record, line);
+  EXPECT_THAT(line, HasSubstr(R"("reasoning_tokens":7,"audio_ms":8470,"usage_source")"));
+}
+
 TEST(Log, AnExchangeWithoutKey_SaysNull_AndNamesItsRefusal) {
   ExchangeRecord record;
   record.ending = EndingKind::kRefused;

@@ -14,7 +14,7 @@ namespace weir::telemetry {
 namespace {
 
 // The operations that get a label of their own; any other text counts as the last.
-constexpr std::array<std::string_view, 12> kOperations = {"responses",
+constexpr std::array<std::string_view, 13> kOperations = {"responses",
                                                           "chat_completions",
                                                           "list_models",
                                                           "get_model",
@@ -25,6 +25,7 @@ constexpr std::array<std::string_view, 12> kOperations = {"responses",
                                                           "messages_count_tokens",
                                                           "generate_content",
                                                           "gemini_count_tokens",
+                                                          "audio_transcriptions",
                                                           "other"};
 constexpr std::size_t kEndings = 6;   // by value of EndingKind; 0 is not used
 constexpr std::size_t kStatuses = 6;  // by hundreds; 0 is none sent
@@ -80,6 +81,7 @@ enum DescriptionIndex : std::size_t {
   kRequestsTotal,
   kRefusalsTotal,
   kTokensTotal,
+  kAudioTotal,
   kEstimatedTotal,
   kAttemptsTotal,
   kChargedTotal,
@@ -100,6 +102,8 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
      "Exchanges that were refused, by reason (see the errors reference)."},
     {"weir_tokens_total", "counter", "kind",
      "Tokens used. cached_input and cache_write are part of input, reasoning is part of output."},
+    {"weir_audio_seconds_total", "counter", "",
+     "Length of the audio that was transcribed, to the millisecond."},
     {"weir_usage_not_from_provider_total", "counter", "source",
      "Exchanges whose usage is our own count because the upstream gave none."},
     {"weir_upstream_attempts_total", "counter", "", "Calls made to upstreams, retries included."},
@@ -166,6 +170,7 @@ struct alignas(64) Metrics::Shard {
   std::array<std::array<std::array<Count, kStatuses>, kEndings>, kOperations.size()> requests;
   std::array<std::array<Count, kRefusals>, kOperations.size()> refusals;
   std::array<Count, kTokenKinds.size()> tokens;
+  Count audio_ms;
   std::array<Count, 4> usage_sources;  // by value of UsageSource
   Count attempts;
   Count charged;
@@ -201,6 +206,7 @@ void Metrics::RecordExchange(std::int32_t shard_index, const ExchangeRecord& rec
   shard.tokens[2].Add(usage.cache_write_tokens);
   shard.tokens[3].Add(usage.output_tokens);
   shard.tokens[4].Add(usage.reasoning_tokens);
+  if (usage.audio_ms != 0) shard.audio_ms.Add(usage.audio_ms);
   shard.usage_sources[static_cast<std::size_t>(usage.source) % 4].Add(1);
   shard.attempts.Add(record.attempts);
   shard.charged.Add(record.charged.n);
@@ -297,6 +303,10 @@ std::string Metrics::Text() const {
     line(kDescriptions[kTokensTotal].name, fmt::format(R"(kind="{}")", kTokenKinds[kind]),
          sum([&](const Shard& s) -> const Count& { return s.tokens[kind]; }));
   }
+  AppendHead(kAudioTotal, out);
+  fmt::format_to(
+      std::back_inserter(out), "{} {}\n", kDescriptions[kAudioTotal].name,
+      SecondsText(sum([](const Shard& s) -> const Count& { return s.audio_ms; }) * (kS / 1000)));
   AppendHead(kEstimatedTotal, out);
   for (const UsageSource source : {UsageSource::kEstimated, UsageSource::kCheckpoint}) {
     line(kDescriptions[kEstimatedTotal].name, fmt::format(R"(source="{}")", Name(source)),

@@ -30,7 +30,8 @@ ExchangeRecord Served() {
                   .cache_write_tokens = 5,
                   .output_tokens = 20,
                   .reasoning_tokens = 7,
-                  .source = UsageSource::kProvider};
+                  .source = UsageSource::kProvider,
+                  .audio_ms = 8'470};
   record.charged = {12'345};
   record.total = Milliseconds(120);
   record.upstream_time = Milliseconds(120) - Microseconds(30);
@@ -52,6 +53,7 @@ TEST(Metrics, AnExchange_IsCountedUnderItsOperationEndingAndStatusClass) {
   EXPECT_THAT(text, HasSubstr("weir_tokens_total{kind=\"cache_write\"} 5\n"));
   EXPECT_THAT(text, HasSubstr("weir_tokens_total{kind=\"output\"} 20\n"));
   EXPECT_THAT(text, HasSubstr("weir_tokens_total{kind=\"reasoning\"} 7\n"));
+  EXPECT_THAT(text, HasSubstr("weir_audio_seconds_total 8.47\n"));
   EXPECT_THAT(text, HasSubstr("weir_charged_nano_usd_total 12345\n"));
   EXPECT_THAT(text, HasSubstr("weir_upstream_attempts_total 1\n"));
   EXPECT_THAT(text, HasSubstr("weir_build_info{version=\"1.2.3\"} 1\n"));
