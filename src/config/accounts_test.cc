@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -137,6 +138,119 @@ TEST(FinishAccounts, TheDefaults_AreFinished) {
     EXPECT_EQ(config.pools[0].accounts, Indices{0});
     EXPECT_EQ(config.PackageOf("any", "any", "any"), 0U);
   }
+}
+
+// Two upstreams, "a" with a key and "b" without one; a pool of each kind.
+Config Filed() {
+  Config config;
+  config.upstreams = {Named("a"), Named("b"), Named("here")};
+  config.upstreams[1].api_key = Secret();
+  config.upstreams[2].kind = UpstreamKind::kSandbox;
+  config.accounts = {On(0, "a/one"), On(0, "a/two")};
+  config.pools = {{.name = "named", .accounts = {0}, .members = {"a/one"}},
+                  {.name = "of-a", .accounts = {0, 1}, .members = {"a/*"}},
+                  {.name = "all"}};
+  config.packages = {{.name = "plain", .pools = {0}}, {.name = "gold", .pools = {2, 1}}};
+  FinishAccounts(config);
+  return config;
+}
+
+StoredAccount Stored(std::string upstream, std::string id, std::vector<std::string> keys = {}) {
+  return {std::move(upstream), On(99, std::move(id), std::move(keys))};
+}
+
+TEST(WithAccounts, Nothing_ChangesNothing) {
+  const Config file = Filed();
+  const WithAccountsReply reply = WithAccounts(file, {}, {}, {});
+  EXPECT_TRUE(reply.left_out.empty());
+  EXPECT_EQ(reply.config.accounts.size(), file.accounts.size());
+  ASSERT_EQ(reply.config.pools.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(reply.config.pools[i].accounts, file.pools[i].accounts);
+  }
+  EXPECT_TRUE(reply.config.reserved_packages.empty());
+}
+
+TEST(WithAccounts, PoolsOfPatternsOrOfAll_TakeSharedOnesIn_OthersDoNot) {
+  const Config file = Filed();  // accounts: a/one a/two b here
+  const StoredAccount stored[] = {Stored("b", "b/x"), Stored("a", "a/new"),
+                                  Stored("a", "a/hers", {"hers"})};
+  const Config config = WithAccounts(file, stored, {}, {}).config;
+  ASSERT_EQ(config.accounts.size(), 7U);
+  EXPECT_EQ(config.accounts[4].id, "b/x");
+  EXPECT_EQ(config.accounts[4].upstream, 1U);
+  EXPECT_EQ(config.accounts[5].upstream, 0U);
+  EXPECT_EQ(config.pools[0].accounts, Indices{0});
+  EXPECT_EQ(config.pools[1].accounts, (Indices{0, 1, 5}));
+  EXPECT_EQ(config.pools[2].accounts, (Indices{0, 1, 2, 3, 4, 5}));
+  ASSERT_EQ(config.pools.size(), 4U);
+  EXPECT_EQ(config.pools[3].name, "key:hers");
+  EXPECT_EQ(config.pools[3].accounts, Indices{6});
+}
+
+TEST(WithAccounts, AKeyTheFileDoesNotName_KeepsItsPackageBehindItsOwnAccounts) {
+  const Config file = Filed();
+  const StoredAccount stored[] = {Stored("a", "a/hers", {"hers"})};
+  const KeyPlace places[] = {{.key = "hers", .workspace = {}, .package = "gold"}};
+  const Config config = WithAccounts(file, stored, {}, places).config;
+  const Package& package = config.packages[config.PackageOf("hers", "", "gold")];
+  EXPECT_EQ(package.name, "key:hers");
+  EXPECT_EQ(package.pools, (std::vector<std::uint32_t>{3, 2, 1}));
+}
+
+TEST(WithAccounts, ReservedAccountsOfTheFile_JoinThoseOfTheStore_AndAreMadeOnce) {
+  Config file = Filed();
+  file.accounts.push_back(On(0, "a/filed", {"hers"}));
+  file.keys = {{.name = "hers"}};
+  FinishAccounts(file);
+  const StoredAccount stored[] = {Stored("a", "a/hers", {"hers"})};
+  const Config config = WithAccounts(file, stored, {}, {}).config;
+  ASSERT_EQ(config.pools.size(), 4U);
+  EXPECT_EQ(config.pools[3].accounts, (Indices{4, 5}));
+  EXPECT_EQ(config.packages.size(), 3U);
+  EXPECT_EQ(config.reserved_packages.size(), 1U);
+}
+
+TEST(WithAccounts, WhatHasNoUpstreamOrATakenId_IsLeftOutAndSaidSo) {
+  const Config file = Filed();
+  const StoredAccount stored[] = {Stored("gone", "gone/x"), Stored("a", "a/two"),
+                                  Stored("a", "a/new")};
+  const WithAccountsReply reply = WithAccounts(file, stored, {}, {});
+  EXPECT_EQ(reply.left_out, (std::vector<std::string>{"gone/x", "a/two"}));
+  EXPECT_EQ(reply.config.accounts.size(), file.accounts.size() + 1);
+}
+
+TEST(WithAccounts, AnImpliedAccountWithoutAKey_GivesWay_UnlessAnOverrideKeepsIt) {
+  const Config file = Filed();
+  const auto implied = [&](std::string_view id, std::span<const StoredAccount> stored,
+                           std::span<const AccountOverride> overrides = {}) {
+    const Config config = WithAccounts(file, stored, overrides, {}).config;
+    return std::ranges::find(config.accounts, id, &Account::id)->enabled;
+  };
+  const StoredAccount shared[] = {Stored("b", "b/x")};
+  const StoredAccount reserved[] = {Stored("b", "b/x", {"hers"})};
+  const StoredAccount sandbox[] = {Stored("here", "here/x")};
+  const AccountOverride keep[] = {{.account = "b", .enabled = true, .draining = {}}};
+  EXPECT_TRUE(implied("b", {}));
+  EXPECT_FALSE(implied("b", shared));
+  EXPECT_TRUE(implied("b", reserved));
+  EXPECT_TRUE(implied("here", sandbox));
+  EXPECT_TRUE(implied("b", shared, keep));
+}
+
+TEST(WithAccounts, Overrides_ReachAccountsOfTheFileOnly) {
+  const Config file = Filed();
+  const StoredAccount stored[] = {Stored("a", "a/new")};
+  const AccountOverride overrides[] = {{.account = "a/one", .enabled = false, .draining = {}},
+                                       {.account = "a/two", .enabled = {}, .draining = true},
+                                       {.account = "a/new", .enabled = false, .draining = {}},
+                                       {.account = "a/gone", .enabled = false, .draining = true}};
+  const Config config = WithAccounts(file, stored, overrides, {}).config;
+  EXPECT_FALSE(config.accounts[0].enabled);
+  EXPECT_FALSE(config.accounts[0].draining);
+  EXPECT_TRUE(config.accounts[1].enabled);
+  EXPECT_TRUE(config.accounts[1].draining);
+  EXPECT_TRUE(config.accounts.back().enabled);
 }
 
 }  // namespace

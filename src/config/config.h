@@ -131,6 +131,9 @@ struct Pool {
   std::vector<std::uint32_t> accounts;  // indices into Config::accounts
   std::int64_t concurrency = 0;         // calls at once; 0: unlimited
   QueueLimits queue;
+  // As the file lists them: ids, "UPSTREAM/*" or "*", which also stands here for no list. The last
+  // two take in accounts that are made at run time (WithAccounts).
+  std::vector<std::string> members = {};
 };
 
 // A customer: keys that belong together. Sessions of different workspaces never meet.

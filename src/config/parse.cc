@@ -793,6 +793,7 @@ void Reader::ReadPoolAccounts(const YamlNode& node, const std::string& path, con
   for (std::size_t i = 0; i < taken.size(); ++i) {
     if (taken[i]) pool.accounts.push_back(static_cast<std::uint32_t>(i));
   }
+  pool.members = std::move(patterns);
 }
 
 void Reader::ReadPackage(const YamlNode& node, const std::string& path, Config& config) {
