@@ -21,7 +21,11 @@
 
 namespace weir::dialect::fuzz {
 
-inline Dialect DialectOf(std::uint8_t byte) { return static_cast<Dialect>(1 + (byte & 3)); }
+// '0' to '3', or '8' for transcriptions.
+inline Dialect DialectOf(std::uint8_t byte) {
+  if ((byte & 15) == 8) return Dialect::kOpenAiTranscription;
+  return static_cast<Dialect>(1 + (byte & 3));
+}
 
 inline bool Inside(Span span, std::string_view body) {
   return span.at <= body.size() && span.length <= body.size() - span.at;
@@ -210,6 +214,7 @@ inline void CheckUsage(const Usage& usage) {
         "cached tokens are input tokens");
   CHECK(usage.reasoning_tokens >= 0 && usage.reasoning_tokens <= usage.output_tokens,
         "reasoning tokens are output tokens");
+  CHECK(usage.audio_ms >= 0 && usage.audio_ms <= kTokensMax, "audio is in range");
 }
 
 struct MeterResult {
@@ -337,9 +342,9 @@ inline void JsonPathEntry(std::string_view bytes) {
               whole.findings.text_bytes <= static_cast<std::int64_t>(bytes.size()),
           "no more text than bytes");
   };
-  for (std::uint8_t i = 0; i < 4; ++i) {
-    check(EventPaths(DialectOf(i)));
-    check(ReplyPaths(DialectOf(i)));
+  for (const char i : std::string_view("01238")) {
+    check(EventPaths(DialectOf(static_cast<std::uint8_t>(i))));
+    check(ReplyPaths(DialectOf(static_cast<std::uint8_t>(i))));
   }
   check(ErrorPaths());
 }

@@ -40,6 +40,8 @@ std::string_view InsertedBoundName(Dialect dialect, bool legacy_chat_key) {
       return "max_tokens";
     case Dialect::kGeminiGenerate:
       return "maxOutputTokens";
+    case Dialect::kOpenAiTranscription:
+      break;  // it has none
   }
   return "max_output_tokens";
 }
@@ -90,13 +92,18 @@ std::expected<std::string, std::string> Apply(std::string_view body, std::vector
 void EditModel(const RequestShape& shape, std::string_view model, std::vector<Edit>& edits) {
   if (!shape.has_model || shape.model == model) return;
   std::string text;
-  AppendJsonString(text, model);
+  if (shape.dialect == Dialect::kOpenAiTranscription) {
+    text = model;  // a part of a form is plain bytes
+  } else {
+    AppendJsonString(text, model);
+  }
   edits.push_back({shape.model_value.at, shape.model_value.length, std::move(text)});
 }
 
 void EditOutputBound(const RequestShape& shape, std::int64_t tokens, std::vector<Edit>& edits,
                      bool legacy_chat_key) {
   CHECK(tokens >= 1, "a request that may give no output is refused, not sent");
+  if (shape.dialect == Dialect::kOpenAiTranscription) return;
   if (shape.output.key != OutputBoundKey::kNone) {
     LowerBound(shape.output, tokens, edits);
     LowerBound(shape.output_second, tokens, edits);

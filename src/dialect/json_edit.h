@@ -38,13 +38,15 @@ std::expected<std::string, std::string> Apply(std::string_view body, std::vector
 // Each helper appends what it needs to `edits`; each may be used once per list.
 // Inserted members go right behind the opening brace, so several insertions keep working together.
 
-// The model's name. For a shape without a model (Gemini) nothing is added.
+// The model's name: a JSON string, or the plain value of a form's part. For a shape without a model
+// (Gemini) nothing is added.
 void EditModel(const RequestShape& shape, std::string_view model, std::vector<Edit>& edits);
 
 // The output bound per choice: replaces every bound the caller set that is higher (or null), or
 // inserts one: max_output_tokens, max_completion_tokens, max_tokens (Anthropic),
-// generationConfig.maxOutputTokens. With `legacy_chat_key`, chat bodies without a bound get
-// max_tokens, for upstreams that know only that. REQUIRES tokens >= 1.
+// generationConfig.maxOutputTokens; nothing for transcriptions, which have none. With
+// `legacy_chat_key`, chat bodies without a bound get max_tokens, for upstreams that know only that.
+// REQUIRES tokens >= 1.
 void EditOutputBound(const RequestShape& shape, std::int64_t tokens, std::vector<Edit>& edits,
                      bool legacy_chat_key = false);
 

@@ -274,6 +274,29 @@ constexpr PathLine kGeminiLines[] = {
     {"error.message", kErrorMessage},
 };
 
+constexpr PathLine kTranscriptEventLines[] = {
+    {"type", kType},
+    {"delta", kText},
+    {"text", kText},
+    {"model", kModel},
+    {"code", kErrorCode},
+    {"message", kErrorMessage},
+    {"param", kErrorParam},
+    WEIR_OPENAI_ERROR("error"),
+    WEIR_OPENAI_USAGE("usage"),
+    {"usage.seconds", kAudioUsed},
+};
+
+// The segments and words of verbose_json repeat the text and are not counted again.
+constexpr PathLine kTranscriptReplyLines[] = {
+    {"text", kText},
+    {"model", kModel},
+    {"duration", kAudioLength},
+    WEIR_OPENAI_ERROR("error"),
+    WEIR_OPENAI_USAGE("usage"),
+    {"usage.seconds", kAudioUsed},
+};
+
 // All vendors in one, because a compatible server or a proxy before it may answer in any of them.
 // A text as `error` with a message beside it is QuotaFlow's, `detail` FastAPI's and Codex's.
 constexpr PathLine kErrorLines[] = {
@@ -294,6 +317,8 @@ constexpr JsonPathTable kChatReply{kChatReplyLines};
 constexpr JsonPathTable kAnthropicEvent{kAnthropicEventLines};
 constexpr JsonPathTable kAnthropicReply{kAnthropicReplyLines};
 constexpr JsonPathTable kGemini{kGeminiLines};
+constexpr JsonPathTable kTranscriptEvent{kTranscriptEventLines};
+constexpr JsonPathTable kTranscriptReply{kTranscriptReplyLines};
 constexpr JsonPathTable kErrors{kErrorLines};
 
 constexpr std::array<bool, 256> kBeginsScalar = [] {
@@ -331,6 +356,10 @@ char ShortEscape(char c) {
 }
 
 bool IsCount(JsonField field) { return field < kCountFields; }
+JsonCount ReadFigure(JsonField field, std::string_view text) {
+  const bool seconds = field == kAudioUsed || field == kAudioLength;
+  return seconds ? ReadMilliseconds(text) : ReadCount(text);
+}
 bool IsShortText(JsonField field) { return field >= kCountFields && field < kEndOfFields; }
 
 }  // namespace
@@ -345,6 +374,8 @@ const JsonPathTable& EventPaths(Dialect dialect) {
       return kAnthropicEvent;
     case Dialect::kGeminiGenerate:
       return kGemini;
+    case Dialect::kOpenAiTranscription:
+      return kTranscriptEvent;
   }
   return kResponsesEvent;
 }
@@ -359,6 +390,8 @@ const JsonPathTable& ReplyPaths(Dialect dialect) {
       return kAnthropicReply;
     case Dialect::kGeminiGenerate:
       return kGemini;
+    case Dialect::kOpenAiTranscription:
+      return kTranscriptReply;
   }
   return kResponsesReply;
 }
@@ -404,6 +437,33 @@ JsonCount ReadCount(std::string_view number) {
     count.odd = true;
   }
   count.value = value;
+  return count;
+}
+
+JsonCount ReadMilliseconds(std::string_view seconds) {
+  const auto point = std::min(seconds.find('.'), seconds.size());
+  JsonCount count = ReadCount(seconds.substr(0, point));
+  std::int64_t ms = 0;
+  std::size_t decimals = 0;
+  bool more = false;
+  std::size_t at = point + 1;
+  for (; at < seconds.size() && IsDigit(seconds[at]); ++at) {
+    if (++decimals <= 3) {
+      ms = ms * 10 + (seconds[at] - '0');
+    } else {
+      more |= seconds[at] != '0';
+    }
+  }
+  for (; decimals < 3; ++decimals) ms *= 10;
+  // An exponent, which nobody writes for seconds: whole seconds of it, and odd.
+  if (at < seconds.size()) {
+    count = ReadCount(seconds);
+    count.odd = true;
+    ms = 0;
+  }
+  count.odd |= count.value > kCountMax / 1000;
+  count.value = std::min(count.value, kCountMax / 1000) * 1000 + ms + (more ? 1 : 0);
+  count.value = std::min(count.value, kCountMax);
   return count;
 }
 
@@ -743,7 +803,7 @@ void JsonPathReader::TakeString(std::string_view text, std::size_t bytes) {
   const JsonField field = table_->nodes[node_].field;
   if (IsCount(field)) {
     auto& count = findings_.counts[static_cast<std::size_t>(field)];
-    count = ReadCount(Cut(text));
+    count = ReadFigure(field, Cut(text));
     count.odd = true;
   } else if (IsShortText(field)) {
     TextSlot(field) = Cut(text);
@@ -764,7 +824,7 @@ void JsonPathReader::TakeScalar(std::string_view text, std::size_t bytes) {
   if (text == "null") return;
   const JsonField field = table_->nodes[node_].field;
   if (IsCount(field)) {
-    findings_.counts[static_cast<std::size_t>(field)] = ReadCount(Cut(text));
+    findings_.counts[static_cast<std::size_t>(field)] = ReadFigure(field, Cut(text));
   } else if (IsShortText(field)) {
     TextSlot(field) = Cut(text);
   } else if (field == kRaw) {
@@ -891,8 +951,14 @@ UsageTally::Clean UsageTally::Cleaned(Dialect dialect) const {
   const auto value = [&](JsonField field) { return count(field).value; };
   Clean clean{.usage = {}, .inconsistent = fell_};
   Usage& usage = clean.usage;
+  // The length a transcript gives of its file counts for want of anything better.
+  if (dialect == Dialect::kOpenAiTranscription && count(kAudioLength).value > 0 &&
+      !count(kAudioUsed).present) {
+    usage.audio_ms = value(kAudioLength);
+    usage.source = UsageSource::kProvider;
+  }
   if (!has_usage_) return clean;
-  bool any = false;
+  bool any = count(kAudioUsed).present;
   for (const auto field : {kInput, kCached, kCacheWrite, kToolInput, kOutput, kReasoning, kTotal}) {
     any |= count(field).present;
   }
@@ -904,6 +970,7 @@ UsageTally::Clean UsageTally::Cleaned(Dialect dialect) const {
   usage.cache_write_tokens = value(kCacheWrite);
   usage.output_tokens = value(kOutput);
   usage.reasoning_tokens = value(kReasoning);
+  if (count(kAudioUsed).present) usage.audio_ms = value(kAudioUsed);
   // Each figure is at most 2^53, so no sum of a few of them overflows.
   switch (dialect) {
     case Dialect::kAnthropicMessages:

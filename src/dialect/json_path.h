@@ -34,8 +34,10 @@ enum class JsonField : std::uint8_t {
   kOutput,     // without the reasoning ones for Gemini
   kReasoning,
   kTotal,
-  kResetsIn,  // error.resets_in_seconds
-  kResetsAt,  // error.resets_at, unix seconds
+  kAudioUsed,    // seconds of audio as the usage has them, here in milliseconds
+  kAudioLength,  // the same as a transcript says it of its file
+  kResetsIn,     // error.resets_in_seconds
+  kResetsAt,     // error.resets_at, unix seconds
   kCountFields,
   // Short texts; numbers and literals are kept as they are written.
   kType = kCountFields,
@@ -75,6 +77,8 @@ struct JsonCount {
 
 // Reads a JSON number as a count: "12" exactly; anything else brought into range and odd.
 JsonCount ReadCount(std::string_view number);
+// The same for a number of seconds, as milliseconds: "8.4701" is 8,471, always up.
+JsonCount ReadMilliseconds(std::string_view seconds);
 
 struct JsonFindings {
   std::array<JsonCount, kJsonCounts> counts;

@@ -189,7 +189,8 @@ std::string StreamErrorEvent(Dialect dialect, Refusal refusal, std::string_view 
       event += fmt::format(",\"param\":null,\"sequence_number\":{}}}\n\n", sequence_number);
       return event;
     }
-    case Dialect::kOpenAiChat: {
+    case Dialect::kOpenAiChat:
+    case Dialect::kOpenAiTranscription: {
       std::string event = "data: {\"error\":{\"message\":";
       AppendJsonString(event, MessageOf(refusal, message));
       AddTextOrNull(event, "type", text.type);

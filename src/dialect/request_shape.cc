@@ -48,6 +48,7 @@ enum class Member : std::uint8_t {
   kGenerationConfig,
   kGeminiMaxOutput,
   kGeminiCount,
+  kTurns,
   kOther,
 };
 
@@ -87,6 +88,9 @@ constexpr MemberName kMembers[] = {
     {"previous_response_id", Member::kPreviousResponseId, Member::kOther, kResponses,
      "previous_response_id"},
     {"tools", Member::kTools, Member::kOther, kAll, "tools"},
+    {"input", Member::kTurns, Member::kOther, kResponses, "input"},
+    {"messages", Member::kTurns, Member::kOther, kChat | kAnthropic, "messages"},
+    {"contents", Member::kTurns, Member::kOther, kGemini, "contents"},
     {"reasoning", Member::kReasoning, Member::kOther, kResponses, "reasoning"},
     {"output_config", Member::kReasoning, Member::kOther, kAnthropic, "output_config"},
     {"effort", Member::kEffort, Member::kReasoning, kResponses | kAnthropic, "reasoning.effort"},
@@ -310,6 +314,7 @@ class Walk {
   Member context_ = Member::kOther;  // the member whose object we are in, at depth 2
   std::string_view param_;           // of member_
   std::uint32_t seen_ = 0;           // bit per Member
+  bool in_turns_ = false;            // inside the array of input items or messages
   OutputBound completion_bound_;     // chat's max_completion_tokens
   RequestShape shape_;
 };
@@ -399,6 +404,10 @@ Walk::Step Walk::StringValue(Span span) {
     case Member::kEffort:
     case Member::kReasoningEffort:
       shape_.reasoning_effort = text();
+      shape_.reasoning_effort_value = span;
+      break;
+    case Member::kTurns:
+      shape_.turns = 1;
       break;
     case Member::kStream:
     case Member::kIncludeUsage:
@@ -533,6 +542,7 @@ Walk::Step Walk::OpenObject(std::size_t i) {
         break;
     }
     if (depth_ == 1) context_ = member_;
+    if (depth_ == 2 && in_turns_) ++shape_.turns;
   }
   if (depth_ == kJsonDepthMax) {
     return BadJson(fmt::format("it is nested deeper than {}", kJsonDepthMax));
@@ -570,7 +580,10 @@ Walk::Step Walk::OpenArray(std::size_t i) {
   }
   objects_ &= ~(1ULL << depth_);
   ++depth_;
-  if (depth_ == 2) context_ = Member::kOther;
+  if (depth_ == 2) {
+    context_ = Member::kOther;
+    in_turns_ = member_ == Member::kTurns;
+  }
   return {};
 }
 
@@ -584,6 +597,7 @@ void Walk::Close(std::size_t i) {
     shape_.generation_config_value.length = behind - shape_.generation_config_value.at;
   }
   context_ = Member::kOther;
+  in_turns_ = false;
 }
 
 Walk::Step Walk::Finished() {

@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "base/error_list.h"
+#include "dialect/audio_length.h"
 #include "dialect/dialect.h"
 
 namespace weir::dialect {
@@ -39,6 +40,14 @@ struct OutputBound {
   OutputBoundKey key = OutputBoundKey::kNone;
   std::int64_t tokens = 0;  // 1 .. 2^53; 0 when no bound (or null) was sent
   Span value;               // the number, or the null, in the body; empty when the member is absent
+};
+
+// Of a request to transcribe (transcription.h).
+struct AudioPart {
+  Span file;
+  AudioLength length;
+  std::int64_t text_bytes = 0;  // of what the model reads besides: the prompt and keywords
+  bool text_reply = false;      // text, srt or vtt was asked for, which have no usage
 };
 
 // Everything is in bytes of the body it was read from; nothing points into it.
@@ -73,6 +82,8 @@ struct RequestShape {
 
   bool has_tools = false;        // tools is a non-empty array
   std::string reasoning_effort;  // reasoning.effort, reasoning_effort, output_config.effort
+  Span reasoning_effort_value;   // the string with its quotes; empty when absent
+  std::int64_t turns = 0;        // input items, messages or contents; 1 for an input that is a text
 
   std::size_t after_open = 0;  // just behind the body's '{': where a member can be inserted
   bool empty_object = false;   // then an inserted member needs no comma
@@ -80,6 +91,8 @@ struct RequestShape {
   Span generation_config_value;
   std::size_t generation_config_open = 0;
   bool generation_config_empty = false;
+
+  std::optional<AudioPart> audio;
 };
 
 // Why a body is refused.

@@ -93,6 +93,9 @@ EventVerdict StreamMeter::OnEvent(const SseEvent& event) {
     case Dialect::kGeminiGenerate:
       verdict = OnGeminiEvent(event);
       break;
+    case Dialect::kOpenAiTranscription:
+      verdict = OnTranscriptEvent(event);
+      break;
   }
   content_seen_ |= verdict.content;
   if (verdict.end != StreamEnd::kNone) end_ = verdict.end;
@@ -190,8 +193,8 @@ EventVerdict StreamMeter::OnResponsesEvent(const SseEvent& event) {
     verdict.content = true;
     return verdict;
   }
-  // Audio and image streams (transcript.text.done, image_generation.completed) carry usage in
-  // types of their own; so may what vendors invent.
+  // Image streams (image_generation.completed) carry usage in types of their own; so may what
+  // vendors invent.
   read_data();
   if (whole) tally_.Add(reader_.findings());
   TakeModel();
@@ -251,6 +254,42 @@ EventVerdict StreamMeter::OnGeminiEvent(const SseEvent& event) {
   TakeModel();
   if (found.has_error) return Terminal(event, StreamEnd::kError);
   if (found.has_finish) verdict.end = StreamEnd::kCompleted;
+  return verdict;
+}
+
+// transcript.text.delta and .segment, then .done with the whole text and the usage; some servers
+// send [DONE] behind it as chat does, OpenAI's page shows none.
+EventVerdict StreamMeter::OnTranscriptEvent(const SseEvent& event) {
+  std::string_view data = event.data;
+  while (!data.empty() && IsJsonSpace(data.back())) data.remove_suffix(1);
+  if (data == "[DONE]") return Terminal(event, StreamEnd::kCompleted);
+  EventVerdict verdict{.bytes = event.raw};
+  if (end_ == StreamEnd::kCompleted) {
+    verdict.last = true;
+    return verdict;
+  }
+  const bool whole = ReadData(data);
+  const JsonFindings& found = reader_.findings();
+  std::string_view type = reader_.Text(JsonField::kType);
+  if (type.empty()) type = event.type;
+  verdict.content = found.has_content;
+  if (type.ends_with(".delta")) {
+    delta_bytes_ += found.text_bytes;
+  } else if (type.ends_with(".done")) {
+    whole_bytes_ = std::max(whole_bytes_, found.text_bytes);
+  } else {
+    whole_bytes_ += found.text_bytes;
+  }
+  if (!whole) return verdict;
+  tally_.Add(found);
+  TakeModel();
+  if (found.has_error || type == "error") return Terminal(event, StreamEnd::kError);
+  if (type == "transcript.text.done") {
+    // Silence has an empty text, and is a reply all the same.
+    verdict.content = true;
+    verdict.end = StreamEnd::kCompleted;
+    verdict.last = true;
+  }
   return verdict;
 }
 

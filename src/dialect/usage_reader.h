@@ -56,6 +56,9 @@ struct EventVerdict {
   // This event tells the caller that the call is over: hold it back until the charge is durable.
   // Gemini has none, its streams end with the body.
   bool terminal = false;
+  // The reply is whole with this event although the stream may go on, with [DONE] or its end alone:
+  // hold it back as well. Transcriptions have it.
+  bool last = false;
 };
 
 class StreamMeter {
@@ -95,6 +98,7 @@ class StreamMeter {
   EventVerdict OnChatEvent(const SseEvent& event);
   EventVerdict OnAnthropicEvent(const SseEvent& event);
   EventVerdict OnGeminiEvent(const SseEvent& event);
+  EventVerdict OnTranscriptEvent(const SseEvent& event);
   bool ReadData(std::string_view data);
   EventVerdict Terminal(const SseEvent& event, StreamEnd end);
   void TakeModel();

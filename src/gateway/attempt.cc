@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "gateway/pipeline.h"
+#include "gateway/transcribe.h"
 
 namespace weir::gateway {
 namespace {
@@ -98,6 +99,7 @@ void NoteMade(Exchange& x, Attempt& attempt, std::string_view response_id) {
 }
 
 Usage OwnCount(const Exchange& x, std::int64_t output_tokens, UsageSource source) {
+  if (x.plan.shape.audio) return OwnAudioCount(x.plan, output_tokens, source);
   return {.input_tokens = EstimatedInput(x), .output_tokens = output_tokens, .source = source};
 }
 

@@ -30,7 +30,7 @@ void NoteAlive(Attempt& attempt, Ports& ports, Tick now);
 // it used, for an account with tokens per minute.   REQUIRES x.reply, x.usage
 void NoteMade(Exchange& x, Attempt& attempt, std::string_view response_id);
 
-// Our own count: a quarter of the body's bytes for the input.
+// Our own count: a quarter of the body's bytes for the input, or what the audio's length makes.
 Usage OwnCount(const Exchange& x, std::int64_t output_tokens, UsageSource source);
 
 bool IsEventStream(const UpstreamReply& reply);

@@ -23,6 +23,7 @@
 #include "identity/authenticate.h"
 #include "identity/key_table.h"
 #include "routing/acquire.h"
+#include "routing/downgrade.h"
 
 namespace weir::gateway {
 
@@ -51,6 +52,7 @@ struct Plan {
   Quote quote;
   bool stream = false;
   bool strip_usage = false;  // we asked the upstream for usage, the caller did not
+  bool unbounded = false;    // the upstream takes no bound on the output
   std::vector<dialect::Edit> edits;
 };
 
@@ -88,6 +90,22 @@ struct Routing {
   routing::Stickiness stickiness = routing::Stickiness::kNone;
 };
 
+// What was done to the caller's request, each with a name of its own: nothing is silent.
+struct Adaptation {
+  bool wanted = false;
+  bool stream = false;               // what the caller asked for, whatever the body now says
+  bool unbounded = false;            // the upstream takes no bound on the output
+  std::string body;                  // what plan.body then is
+  std::vector<std::string> changes;  // "drop:temperature", ...
+  std::string unsupported;           // a parameter the upstream named; it may be left out once
+  bool retried = false;
+};
+struct Relief {
+  std::string model;   // "gpt-5.5->gpt-5.4", when a lesser model serves
+  std::string effort;  // "high->medium"
+  routing::TaskClass task = routing::TaskClass::kStandard;
+};
+
 struct Timings {
   Tick started_at;
   Duration queue;       // waiting for an account
@@ -107,6 +125,8 @@ struct Exchange {
   Plan plan;
   AdmitReply admission;
   bool admitted = false;  // and not settled yet
+  Adaptation adaptation;
+  Relief relief;
   Routing routing;
   std::vector<Attempt> attempts;
   std::optional<FailureToShow> failure;

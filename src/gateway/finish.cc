@@ -28,6 +28,18 @@ void AppendHeader(std::string& out, std::string_view name, std::int64_t value) {
   AppendHeader(out, name, std::string_view(digits + at, sizeof(digits) - at));
 }
 
+// At most a kilobyte of it: a body may have been changed in a hundred places.
+std::string Joined(const std::vector<std::string>& changes) {
+  constexpr std::size_t kBytesMax = 1024;
+  std::string text;
+  for (const std::string& change : changes) {
+    if (text.size() + change.size() > kBytesMax) return text + ", ...";
+    if (!text.empty()) text += ", ";
+    text += change;
+  }
+  return text;
+}
+
 // A duration as OpenAI writes it in its reset headers (Go's format): "120ms", "1s", "6m0s".
 std::string GoDuration(Duration d) {
   const std::int64_t ms = d.ns <= 0 ? 0 : (d.ns + 999'999) / 1'000'000;
@@ -98,6 +110,14 @@ std::string CommonHeaders(const Exchange& x, Instant now) {
   const std::string& prefix = x.config().brand.header_prefix;
   if (x.admission.clamped && x.admission.refusal == Refusal::kNone) {
     AppendHeader(out, prefix + "-max-output-tokens", x.admission.output_tokens_granted);
+  }
+  if (!x.relief.model.empty()) {
+    AppendHeader(out, prefix + "-downgrade",
+                 x.relief.model + "; " + std::string(Name(x.relief.task)));
+  }
+  if (!x.relief.effort.empty()) AppendHeader(out, prefix + "-reasoning-effort", x.relief.effort);
+  if (!x.adaptation.changes.empty()) {
+    AppendHeader(out, prefix + "-adapted", Joined(x.adaptation.changes));
   }
   switch (x.routing.stickiness) {
     case routing::Stickiness::kNone:

@@ -13,9 +13,11 @@
 #include "dialect/failure_class.h"
 #include "dialect/reply_body.h"
 #include "dialect/sse.h"
+#include "dialect/unsupported_parameter.h"
 #include "dialect/usage_reader.h"
 #include "gateway/attempt.h"
 #include "gateway/pipeline.h"
+#include "gateway/transcribe.h"
 
 namespace weir::gateway {
 namespace {
@@ -87,7 +89,11 @@ void AppendCredential(const Exchange& x, const Attempt& attempt, std::string& ou
 std::string UpstreamHeaders(const Exchange& x, const Attempt& attempt) {
   std::string out;
   out.reserve(512);
-  out += "content-type: application/json\r\n";
+  // A form's type names its boundary.
+  const bool form = x.operation.body == BodyKind::kForm;
+  out += "content-type: ";
+  out += form ? x.head->Find("content-type") : "application/json";
+  out += "\r\n";
   AppendCredential(x, attempt, out);
   out += "accept-encoding: identity\r\nuser-agent: weir\r\n";
   const bool anthropic = IsAnthropic(x);
@@ -159,14 +165,26 @@ Task<void> ReadFailure(Exchange& x, Attempt& attempt, std::unique_ptr<UpstreamRe
   const auto failure = dialect::Classify(
       x.operation.dialect, reply->status(),
       [&](std::string_view name) { return reply->Find(name); }, body, runtime.WallNow());
+  if (x.adaptation.wanted && reply->status() == 400) {
+    x.adaptation.unsupported = dialect::UnsupportedParameter(body).value_or(std::string());
+  }
   Fail(x, attempt, failure, reply->status(), std::move(body), whole);
   if (reply->Find("x-should-retry") == "false") x.failure->should_retry = false;
+}
+
+// What a reply that is held whole is called. A transcript may be text of several kinds.
+std::string ContentTypeOf(const Exchange& x, bool json) {
+  if (json) return "application/json";
+  const std::string_view type = x.reply->Find("content-type");
+  return std::string(type.empty() ? "text/plain; charset=utf-8" : type);
 }
 
 Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& runtime,
                        UpstreamClock& clock, Tick deadline) {
   const config::Upstream& upstream = *attempt.upstream;
   dialect::JsonMeter meter(x.operation.dialect);
+  const bool json = IsJsonReply(x);
+  const std::string type = ContentTypeOf(x, json);
   std::int64_t total = 0;
   bool ended = false;
   std::optional<Error> lost;
@@ -190,7 +208,7 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
                    "the reply is larger than reply_bytes_max"};
       break;
     }
-    meter.Append(*bytes);
+    if (json) meter.Append(*bytes);
     if (x.held.size() + bytes->size() > kHeldJsonMax) {
       // Large: pass on what is held and keep the new piece, so that the end always waits.
       if (!x.streaming) {
@@ -200,6 +218,7 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
         }
         ReplyHead head;
         head.status = x.status;
+        head.content_type = type;
         head.headers = CommonHeaders(x, runtime.WallNow());
         ports.downstream.Start(std::move(head));
         x.streaming = true;
@@ -215,11 +234,13 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
   clock.Stop();
   x.served_model = meter.served_model();
   x.usage = meter.usage();
+  const std::int64_t estimated = json ? meter.EstimatedOutputTokens() : (total + 3) / 4;
   if (ended) {
+    CompleteAudio(x.plan, estimated, x.usage);
     if (x.usage.source == UsageSource::kNone) {
-      x.usage = OwnCount(x, meter.EstimatedOutputTokens(), UsageSource::kEstimated);
+      x.usage = OwnCount(x, estimated, UsageSource::kEstimated);
     }
-    x.held_type = "application/json";
+    x.held_type = type;
     NoteAlive(attempt, ports, runtime.Now());
     NoteMade(x, attempt, meter.response_id());
     co_return;
@@ -231,7 +252,7 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
     x.charge = x.streaming && x.config().hang_up_rule != config::HangUpRule::kAbortAndVoid;
     x.cut = x.streaming;
     if (x.usage.source == UsageSource::kNone) {
-      x.usage = OwnCount(x, meter.EstimatedOutputTokens(), UsageSource::kCheckpoint);
+      x.usage = OwnCount(x, estimated, UsageSource::kCheckpoint);
     }
     attempt.detail = "interrupted";
     x.reply.reset();  // the upstream learns of it now, not after the settlement
@@ -241,7 +262,7 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
   if (x.streaming) {
     x.charge = true;
     if (x.usage.source == UsageSource::kNone) {
-      x.usage = OwnCount(x, meter.EstimatedOutputTokens(), UsageSource::kCheckpoint);
+      x.usage = OwnCount(x, estimated, UsageSource::kCheckpoint);
     }
     x.cut = true;
   } else {
@@ -284,6 +305,12 @@ void NoteDelivered(Exchange& x, StreamPassage& passage, Tick now, Ports& ports) 
       {.request = x.id, .usage = OwnCount(x, tokens, UsageSource::kCheckpoint)});
 }
 
+// Gemini's streams have no last event, those of transcripts need none.
+bool EndsWithBody(const Exchange& x) {
+  return x.operation.dialect == dialect::Dialect::kGeminiGenerate ||
+         x.operation.body == BodyKind::kForm;
+}
+
 // Takes the whole events that have arrived; false when the stream cannot be read any further.
 bool TakeEvents(Exchange& x, StreamPassage& passage) {
   dialect::SseEvent event;
@@ -298,9 +325,9 @@ bool TakeEvents(Exchange& x, StreamPassage& passage) {
         break;
     }
     const dialect::EventVerdict verdict = passage.meter.OnEvent(event);
-    if (verdict.terminal || passage.ended) {
+    if (verdict.terminal || verdict.last || passage.ended) {
       x.held.append(verdict.bytes);
-      passage.ended = true;
+      passage.ended = passage.ended || verdict.terminal;
       continue;
     }
     passage.out.append(verdict.bytes);
@@ -329,7 +356,8 @@ Task<bool> PassOn(Exchange& x, StreamPassage& passage, Ports& ports, Runtime& ru
 }
 
 Usage StreamUsage(const Exchange& x, const StreamPassage& passage, UsageSource otherwise) {
-  const Usage usage = passage.meter.usage();
+  Usage usage = passage.meter.usage();
+  CompleteAudio(x.plan, passage.meter.EstimatedOutputTokens(), usage);
   if (usage.source != UsageSource::kNone) return usage;
   return OwnCount(x, passage.meter.EstimatedOutputTokens(), otherwise);
 }
@@ -399,8 +427,7 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
         passage.caller_gone = true;
       }
     } else if (bytes->empty()) {
-      if (x.operation.dialect == dialect::Dialect::kGeminiGenerate &&
-          passage.meter.end() == StreamEnd::kCompleted) {
+      if (EndsWithBody(x) && passage.meter.end() == StreamEnd::kCompleted) {
         passage.ended = true;
       } else {
         broken = Error{ErrorCode::kConnectionLost, ErrorSource::kUpstream, Retry::kOther,
@@ -430,6 +457,11 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
     clock.Start();
   }
   x.served_model = passage.meter.served_model();
+  // A transcript that is whole is not lost with what should have come behind it.
+  if (x.operation.body == BodyKind::kForm && !passage.caller_gone &&
+      x.interrupt.why() == Interruption::kNone && passage.meter.end() == StreamEnd::kCompleted) {
+    passage.ended = true;
+  }
   if (!passage.ended) {
     BreakStream(x, attempt, passage, *broken);
     co_return;
@@ -535,8 +567,12 @@ Task<void> Forward(Exchange& x, Ports& ports, Runtime& runtime) {
   x.charge = true;
   x.failure.reset();
   x.reply = std::move(*reply);
-  if (x.plan.stream && IsEventStream(*x.reply)) {
+  const bool form = x.operation.body == BodyKind::kForm;  // its stream is never gathered
+  if ((x.plan.stream || form) && IsEventStream(*x.reply)) {
     co_return co_await ForwardStream(x, attempt, ports, runtime, clock, deadline);
+  }
+  if (IsEventStream(*x.reply) && dialect::IsOpenAi(x.operation.dialect)) {
+    co_return co_await ForwardAggregated(x, attempt, ports, runtime, clock, deadline);
   }
   co_await ForwardJson(x, attempt, ports, runtime, clock, deadline);
 }

@@ -47,6 +47,15 @@ constexpr std::array kRoutes = {
            .capability = config::kCapChat,
            .may_stream = true}},
     Route{"POST",
+          "/audio/transcriptions",
+          {.kind = OperationKind::kGenerate,
+           .name = "audio_transcriptions",
+           .dialect = Dialect::kOpenAiTranscription,
+           .upstream_path = "/audio/transcriptions",
+           .capability = config::kCapTranscription,
+           .may_stream = true,
+           .body = BodyKind::kForm}},
+    Route{"POST",
           "/messages",
           {.kind = OperationKind::kGenerate,
            .name = "messages",
@@ -105,6 +114,7 @@ std::string_view FamilyPermission(Dialect dialect) {
   switch (dialect) {
     case Dialect::kOpenAiResponses:
     case Dialect::kOpenAiChat:
+    case Dialect::kOpenAiTranscription:
       return "openai";
     case Dialect::kAnthropicMessages:
       return "anthropic";

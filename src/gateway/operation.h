@@ -20,6 +20,11 @@ enum class OperationKind : std::uint8_t {
   kSocket,       // the WebSocket transport of /responses
 };
 
+enum class BodyKind : std::uint8_t {
+  kJson,
+  kForm,  // multipart/form-data; it goes upstream as it is, but for the model's name
+};
+
 struct Operation {
   OperationKind kind = OperationKind::kGenerate;
   std::string_view name;  // in logs and metrics
@@ -28,6 +33,7 @@ struct Operation {
   std::uint32_t capability = 0;    // the model needs it
   bool may_stream = false;         // it generates; `stream` in the body means an event stream
   bool streams = false;            // an event stream whatever the body says (Gemini's verb)
+  BodyKind body = BodyKind::kJson;
   std::string_view model;  // kGetModel and Gemini: as the path has it, percent escapes and all
   std::string_view verb;   // Gemini: behind the model's colon
 };

@@ -91,15 +91,16 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   // resolve: what do they want, what can it cost
   const auto body = co_await ports.downstream.ReadBody(x.config().caller_limits.body_bytes_max);
   if (!body) co_return co_await Refuse(x, ExplainBody(body.error()), ports, runtime);
-  auto plan = Resolve(*x.snapshot, key, *x.head, x.operation, *x.reader, *body);
+  auto plan = ResolveAdapted(x, *body);
   if (!plan) co_return co_await Refuse(x, plan.error(), ports, runtime);
   x.plan = std::move(*plan);
   PlanRouting(x);
+  Relieve(x, ports.accounts);
 
   // admit: limits and one hold over all of it, all or none
   x.admission = ports.credit.Admit(MakeAdmit(x.id, key, x.plan));
   if (x.admission.refusal != Refusal::kNone) {
-    co_return co_await Refuse(x, ExplainRefusal(x.admission), ports, runtime);
+    co_return co_await Refuse(x, ExplainRefusal(x.admission, x.plan), ports, runtime);
   }
   Ticket ticket(x, ports.credit);
   ApplyGrant(x.admission, key, x.operation, x.plan);
@@ -111,7 +112,7 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
     const Slot slot(x.attempts.back(), ports.accounts);
     if (x.config().hang_up_rule == config::HangUpRule::kDrainAndBill) x.interrupt.IgnoreCaller();
     co_await Forward(x, ports, runtime);
-    if (!MayTryAnother(x, ports.downstream)) break;
+    if (!MayTryAnother(x, ports.downstream) && !LeaveOutUnsupported(x)) break;
   }
 
   // meter, settle: Forward left in x what was used; the charge is on disk before the reply ends

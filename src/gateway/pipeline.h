@@ -10,6 +10,7 @@
 
 #include "base/runtime.h"
 #include "base/task.h"
+#include "gateway/attempt.h"
 #include "gateway/exchange.h"
 #include "gateway/ports.h"
 
@@ -32,9 +33,31 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
                                            const RequestHead& head, const Operation& operation,
                                            dialect::RequestReader& reader, std::string_view body);
 
+// The upper bound of what the request can use.
+//   input   A byte-level token covers at least one byte of UTF-8, and the JSON around a message is
+//           longer than the tokens a provider adds for it, so bytes bound tokens.
+//   output  What the caller allows, or the model's maximum, for each choice.
+//   audio   About ten tokens a second: a byte would have to last more than 100 ms to be less than a
+//           token, and 8 kbit/s, as low as speech is sent, is 1 ms a byte. So bytes bound tokens
+//           here too. Seconds are bounded by the file's own headers (dialect/audio_length.h).
+Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
+                const Operation& operation, const dialect::RequestShape& shape,
+                std::string_view body, std::int64_t useful_min);
+
+// resolve for keys with Codex adaptation: of a body that a Codex-style upstream takes. The body of
+// any other key is resolved as it is.
+std::expected<Plan, RefusalReason> ResolveAdapted(Exchange& x, std::string_view body);
+// After an attempt: true when the upstream named a parameter that was now left out of x.plan.
+bool LeaveOutUnsupported(Exchange& x);
+
+// relieve: under pressure, a lesser model or less thought in x.plan.
+void Relieve(Exchange& x, Accounts& accounts);
+// One step of reasoning effort less, as an edit; false when there is none.
+bool LowerThought(Exchange& x);
+
 // admit: limits and hold, all or none.
 AdmitCommand MakeAdmit(const RequestId& id, const identity::KeyRecord& key, const Plan& plan);
-RefusalReason ExplainRefusal(const AdmitReply& reply);
+RefusalReason ExplainRefusal(const AdmitReply& reply, const Plan& plan);
 // Puts what was granted into the body that goes upstream.
 void ApplyGrant(const AdmitReply& admission, const identity::KeyRecord& key,
                 const Operation& operation, Plan& plan);
@@ -51,6 +74,10 @@ std::uint64_t MadeBy(const Exchange& x, std::string_view id);
 // forward: the attempt at x.attempts.back(), streamed to the caller as it arrives. What it says of
 // the account is in the attempt's report.
 Task<void> Forward(Exchange& x, Ports& ports, Runtime& runtime);
+
+// The same for a reply that streams although the caller did not ask for it: one JSON reply.
+Task<void> ForwardAggregated(Exchange& x, Attempt& attempt, Ports& ports, Runtime& runtime,
+                             UpstreamClock& clock, Tick deadline);
 
 // settle: the charge for what was used.
 SettleCommand MakeSettle(const Exchange& x);

@@ -4,6 +4,8 @@
 #include <span>
 
 #include "dialect/json_scan.h"
+#include "dialect/multipart.h"
+#include "dialect/transcription.h"
 #include "gateway/pipeline.h"
 
 namespace weir::gateway {
@@ -109,33 +111,6 @@ bool InputIsElsewhere(const dialect::RequestShape& shape, std::string_view body)
   return false;
 }
 
-// The upper bound of what the request can use.
-//   input   A byte-level token covers at least one byte of UTF-8, and the JSON around a message is
-//           longer than the tokens a provider adds for it, so bytes bound tokens.
-//   output  What the caller allows, or the model's maximum, for each choice.
-Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
-                const Operation& operation, const dialect::RequestShape& shape,
-                std::string_view body, std::int64_t useful_min) {
-  Quote quote;
-  quote.price = *model.price;
-  if (operation.kind == OperationKind::kCountTokens) {
-    quote.price = {};
-    return quote;
-  }
-  const auto bytes = static_cast<std::int64_t>(body.size());
-  // Looked for only where it matters: the hold decides nothing for a key without a budget.
-  const bool elsewhere = key.limits.budget.has_value() && InputIsElsewhere(shape, body);
-  quote.input_tokens_bound =
-      elsewhere ? model.input_tokens_max : std::min(bytes, model.input_tokens_max);
-  const std::int64_t asked =
-      shape.output.tokens > 0 ? shape.output.tokens : model.output_tokens_max;
-  const std::int64_t per_choice = std::min(asked, model.output_tokens_max);
-  quote.output_choices = shape.choices;
-  quote.output_tokens_bound = per_choice * shape.choices;
-  quote.output_tokens_useful = std::min(useful_min, per_choice);
-  return quote;
-}
-
 // A model none of whose upstreams speaks the caller's family is not there for this caller: nothing
 // translates between families.
 bool IsRouted(const config::Config& config, const config::Model& model,
@@ -147,18 +122,53 @@ bool IsRouted(const config::Config& config, const config::Model& model,
 
 }  // namespace
 
+Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
+                const Operation& operation, const dialect::RequestShape& shape,
+                std::string_view body, std::int64_t useful_min) {
+  Quote quote;
+  quote.price = *model.price;
+  if (operation.kind == OperationKind::kCountTokens) {
+    quote.price = {};
+    return quote;
+  }
+  const auto bytes = static_cast<std::int64_t>(body.size());
+  // Looked for only where it matters: the hold decides nothing for a key without a budget.
+  const bool elsewhere =
+      key.limits.budget.has_value() && !shape.audio && InputIsElsewhere(shape, body);
+  quote.input_tokens_bound =
+      elsewhere ? model.input_tokens_max : std::min(bytes, model.input_tokens_max);
+  const std::int64_t asked =
+      shape.output.tokens > 0 ? shape.output.tokens : model.output_tokens_max;
+  const std::int64_t per_choice = std::min(asked, model.output_tokens_max);
+  quote.output_choices = shape.choices;
+  quote.output_tokens_bound = per_choice * shape.choices;
+  quote.output_tokens_useful = std::min(useful_min, per_choice);
+  if (shape.audio) {
+    quote.audio_ms_bound = shape.audio->length.ms_max;
+    quote.output_tokens_useful = per_choice;  // no member bounds it: all of it is held, or nothing
+  }
+  return quote;
+}
+
 std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const identity::KeyRecord& key,
                                            const RequestHead& head, const Operation& operation,
                                            dialect::RequestReader& reader, std::string_view body) {
   const config::Config& config = *snapshot.config;
-  if (!IsJson(head.Find("content-type"))) {
-    return std::unexpected(RefusalReason{.refusal = Refusal::kUnsupportedMediaType});
+  const std::string_view content_type = head.Find("content-type");
+  const bool form = operation.body == BodyKind::kForm;
+  if (form ? !dialect::IsMultipartForm(content_type) : !IsJson(content_type)) {
+    return std::unexpected(RefusalReason{
+        .refusal = Refusal::kUnsupportedMediaType,
+        .message = form ? "This endpoint takes multipart/form-data, with the parts 'file' and "
+                          "'model'"
+                        : ""});
   }
   if (!head.Find("content-encoding").empty()) {
     return std::unexpected(RefusalReason{.refusal = Refusal::kUnsupportedMediaType,
                                          .message = "Compressed request bodies are not accepted"});
   }
-  auto shape = reader.Read(operation.dialect, body);
+  auto shape =
+      form ? dialect::ReadTranscription(content_type, body) : reader.Read(operation.dialect, body);
   if (!shape) {
     return std::unexpected(RefusalReason{.refusal = shape.error().refusal,
                                          .message = std::move(shape.error().message),
@@ -198,6 +208,7 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
   plan.body = body;
   plan.stream = operation.streams || (operation.may_stream && shape->stream);
   plan.quote = MakeQuote(*model, key, operation, *shape, body, config.useful_output_tokens_min);
+  plan.unbounded = form;
   plan.shape = std::move(*shape);
   return plan;
 }

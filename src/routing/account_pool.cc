@@ -1004,6 +1004,8 @@ std::optional<AccountView> AccountPool::ViewAccount(std::string_view id, Tick no
 }
 
 PoolView AccountPool::ViewPool(std::uint32_t pool, Tick now) const {
+  // Whoever asks may hold a configuration that had more pools.
+  if (pool >= state_->config->pools.size()) return {};
   return state_->ViewPool(pool, now);
 }
 

@@ -4,11 +4,13 @@
 //   # why:  one or more lines
 //   key      K [permissions=a,b] [models=a,b] [environment=E] [state=S] [budget=USD] [rpm=N]
 //   [tpm=N]
-//            [concurrent=N] [expires=SECONDS_FROM_NOW]
+//            [concurrent=N] [expires=SECONDS_FROM_NOW] [workspace=W] [codex=yes] [downgrade=no]
 //   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
 //            [output_max=N] [input_max=N] [cache_write=USD] [permission=P]
-//            [capability=responses,chat,messages,generate_content]
+//            [capability=responses,chat,messages,generate_content,transcription]
+//            [audio_second=USD]
 //   account  A U [concurrency=N] [priority=N] [weight=N] [models=a,b] [keys=K] [profile=strict]
+//            [capability=responses,...]
 //            an account of upstream U; its replies are scripted under A. None: one named as U is
 //   serve    A ...                            what is not scripted is answered with the name of A
 //   queue    [size=N] [per_key=N] [wait=SECONDS]
@@ -19,6 +21,10 @@
 //            \n \r \t \\ and \xHH are escapes; @cut, @wait, @idle are acts
 //   reply    U fail connect | timeout | lost | garbage | hang
 //   client   C METHOD PATH [key=K] [name:value ...] [BODY, the rest of the line from its '{']
+//   client   C METHOD PATH [key=K] [name:value ...] form PART=TEXT ...   multipart/form-data with
+//   the
+//            boundary b0; file=@wav:MS is a file of so many milliseconds, file=@bytes:N one of N
+//            bytes
 //   resume   U                                lets an upstream go on from @wait
 //   hangup   C | drain C
 //   advance  DURATION (5s, 100ms)
@@ -27,6 +33,7 @@
 //   expect   C same D                         the two bodies are equal
 //   expect   C body TEXT | body contains TEXT | body lacks TEXT | writes N
 //   expect   C header NAME VALUE | header NAME absent
+//   expect   C audio MILLISECONDS
 //   expect   C usage IN/CACHED/OUT/REASONING SOURCE | charged USD | overrun USD | held USD
 //   expect   key K spent USD held USD
 //   expect   upstream U calls N | open N | path TEXT | body TEXT | body contains TEXT | lacks TEXT
@@ -194,6 +201,12 @@ class Runner {
         wanted.limits.tokens_per_minute = std::stoll(value);
       else if (name == "concurrent")
         wanted.limits.concurrent_requests = std::stoll(value);
+      else if (name == "workspace")
+        wanted.workspace = value;
+      else if (name == "codex")
+        wanted.codex_adaptation = value == "yes";
+      else if (name == "downgrade")
+        wanted.allow_downgrade = value == "yes";
       else if (name == "expires")
         wanted.expires_at = runtime_.now + Seconds(std::stoll(value));
       else if (name == "state") {
@@ -230,6 +243,8 @@ class Runner {
         model.price->cache_write = *ParseUsdPerMillion(value);
       else if (name == "request")
         model.price->per_request = *ParseUsd(value);
+      else if (name == "audio_second")
+        model.price->audio_second = *ParseUsd(value);
       else if (name == "output_max")
         model.output_tokens_max = std::stoll(value);
       else if (name == "input_max")
@@ -237,19 +252,25 @@ class Runner {
       else if (name == "permission")
         model.permission = value;
       else if (name == "capability") {
-        model.capabilities = 0;
-        for (const auto& capability : Commas(value)) {
-          model.capabilities |= capability == "chat"               ? config::kCapChat
-                                : capability == "messages"         ? config::kCapMessages
-                                : capability == "generate_content" ? config::kCapGenerateContent
-                                                                   : config::kCapResponses;
-        }
+        model.capabilities = Capabilities(value);
       } else {
         const auto [upstream, upstream_model] = Split(words[i], ':');
         model.routes.push_back({UpstreamIndex(upstream), upstream_model});
       }
     }
     config_.models.push_back(std::move(model));
+  }
+
+  static std::uint32_t Capabilities(const std::string& list) {
+    std::uint32_t all = 0;
+    for (const auto& capability : Commas(list)) {
+      all |= capability == "chat"               ? config::kCapChat
+             : capability == "messages"         ? config::kCapMessages
+             : capability == "generate_content" ? config::kCapGenerateContent
+             : capability == "transcription"    ? config::kCapTranscription
+                                                : config::kCapResponses;
+    }
+    return all;
   }
 
   std::uint32_t UpstreamIndex(const std::string& name) {
@@ -289,6 +310,8 @@ class Runner {
         account.models = Commas(value);
       else if (name == "keys")
         account.keys = Commas(value);
+      else if (name == "capability")
+        account.capabilities = Capabilities(value);
       else if (name == "profile")
         account.adapt = value == "strict" ? config::AdaptProfile::kResponsesStrict
                                           : config::AdaptProfile::kOpenAiApi;
@@ -362,6 +385,36 @@ class Runner {
     upstreams_.accounts[words.at(1)].script.push_back(std::move(reply));
   }
 
+  // PCM of 8 kHz and 16 bits: 16 bytes a millisecond.
+  static std::string WavFile(std::size_t ms) {
+    const auto little = [](std::size_t value, int bytes) {
+      std::string text;
+      for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
+      return text;
+    };
+    const std::size_t size = ms * 16;
+    return "RIFF" + little(36 + size, 4) + "WAVEfmt " + little(16, 4) + little(1, 2) +
+           little(1, 2) + little(8'000, 4) + little(16'000, 4) + little(2, 2) + little(16, 2) +
+           "data" + little(size, 4) + std::string(size, '\0');
+  }
+
+  static std::string Form(const std::vector<std::string>& parts) {
+    std::string body;
+    for (const std::string& part : parts) {
+      const auto [name, value] = Split(part, '=');
+      body += "--b0\r\nContent-Disposition: form-data; name=\"" + name + "\"";
+      if (!value.starts_with('@')) {
+        body += "\r\n\r\n" + Unescape(value) + "\r\n";
+        continue;
+      }
+      const auto [kind, size] = Split(value, ':');
+      body += "; filename=\"audio\"\r\nContent-Type: application/octet-stream\r\n\r\n";
+      body += kind == "@wav" ? WavFile(std::stoul(size)) : std::string(std::stoul(size), 'x');
+      body += "\r\n";
+    }
+    return body + "--b0--\r\n";
+  }
+
   void StartClient(const std::vector<std::string>& words, const std::string& line) {
     auto caller = std::make_unique<Caller>();
     caller->method = words.at(2);
@@ -370,6 +423,12 @@ class Runner {
     caller->query = query;
     std::size_t i = 4;
     for (; i < words.size() && words[i].front() != '{' && words[i].front() != '!'; ++i) {
+      if (words[i] == "form") {
+        caller->headers.emplace_back("content-type", "multipart/form-data; boundary=b0");
+        caller->body = Form({words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()});
+        i = words.size();
+        break;
+      }
       if (words[i].starts_with("key=")) {
         caller->headers.emplace_back("authorization", "Bearer secret-of-" + words[i].substr(4));
       } else {
@@ -506,6 +565,8 @@ class Runner {
       EXPECT_EQ(FormatUsd(x.settlement.overrun), words.at(3));
     else if (aspect == "held")
       EXPECT_EQ(FormatUsd(x.admission.held), words.at(3));
+    else if (aspect == "audio")
+      EXPECT_EQ(x.usage.audio_ms, std::stoll(words.at(3)));
     else if (aspect == "usage") {
       EXPECT_EQ(std::to_string(x.usage.input_tokens) + "/" +
                     std::to_string(x.usage.cached_input_tokens) + "/" +
