@@ -14,6 +14,7 @@
 #include "admin/routes.h"
 #include "admin/token.h"
 #include "base/random.h"
+#include "config/accounts.h"
 #include "config/defaults.h"
 #include "store/key_store.h"
 #include "store/request_log.h"
@@ -43,7 +44,7 @@ class AdminApiTest : public testing::Test {
     requests_ = std::move(*requests);
     config::Config config = config::EmbeddedDefault();
     config.brand.key_prefix = "wr_";
-    config.upstreams[0].api_key = Secret("canary-upstream-secret");
+    config.accounts[0].api_key = Secret("canary-upstream-secret");
     config_ = std::make_shared<const config::Config>(std::move(config));
     api_ = std::make_unique<AdminApi>(
         AdminPorts{.keys = *keys_,
@@ -313,6 +314,13 @@ TEST_F(AdminApiTest, Create_RefusesWhatItDoesNotUnderstand_AndChangesNothing) {
            {R"({"name":"a","models":["ok",5]})", "/models/1", "must be a string"},
            {R"({"name":"a","models":["a\nb"]})", "/models/0", "printable ASCII"},
            {R"({"name":"a","permissions":null})", "/permissions", "must be a list"},
+           {R"({"name":"a","workspace":""})", "/workspace", "at least 1"},
+           {R"({"name":"a","package":5})", "/package", "must be a string"},
+           {R"({"name":"a","package":"gold"})", "/package",
+            "names no package of the configuration; known are: default"},
+           {R"({"name":"a","package":"key:hers"})", "/package", "letters, digits"},
+           {R"({"name":"a","codex_adaptation":"yes"})", "/codex_adaptation", "must be true or"},
+           {R"({"name":"a","allow_downgrade":null})", "/allow_downgrade", "must be true or"},
            {R"({"name":"a","expires_at":"soon"})", "/expires_at", "must be a time"},
            {R"({"name":"a","expires_at":1800000000})", "/expires_at", "must be a time"},
            {R"({"name":"a","expires_at":"2025-01-01"})", "/expires_at", "in the future"},
@@ -587,6 +595,140 @@ TEST_F(AdminApiTest, NothingThatDescribesTheNode_HoldsASecret) {
   EXPECT_THAT(Send("GET", "/admin/v1/config").body, HasSubstr(R"("value":"***")"));
 }
 
+// Two upstreams, one with accounts of which one is the key "hers"'s, and all that is made of them.
+config::Config Pooled() {
+  config::Config config = config::EmbeddedDefault();
+  config.accounts.clear();
+  config.pools.clear();
+  config.packages.clear();
+  config::Upstream openai;
+  openai.name = "openai";
+  openai.host = "api.openai.com";
+  openai.base_path = "/v1";
+  openai.concurrency = 30;
+  config.upstreams.push_back(std::move(openai));
+  for (const std::string id : {"openai/a", "openai/hers"}) {
+    config::Account account;
+    account.id = id;
+    account.upstream = 1;
+    account.api_key = Secret("canary-" + id);
+    config.accounts.push_back(std::move(account));
+  }
+  config.accounts[0].capabilities = config::kCapChat | config::kCapTranscription;
+  config.accounts[0].models = {"gpt-5.5"};
+  config.accounts[0].adapt = config::AdaptProfile::kResponsesStrict;
+  config.accounts[0].proxy = config::Proxy{"10.0.0.1", 3128};
+  config.accounts[0].draining = true;
+  config.accounts[1].keys = {"hers"};
+  config.pools = {{.name = "main",
+                   .accounts = {0},
+                   .concurrency = 4,
+                   .queue = {.size = 9, .per_key = 2, .wait = Seconds(5)}}};
+  config.packages = {{.name = "plain", .pools = {0}}, {.name = "gold", .pools = {0}}};
+  config.workspaces = {{.name = "acme", .package = "gold"}, {.name = "bare"}};
+  config.models[0].downgrade = config::Downgrade{"gpt-5.4", 70};
+  config::FinishAccounts(config);
+  return config;
+}
+
+TEST_F(AdminApiTest, Accounts_AreShownBelowTheirUpstreamsWithoutTheirKeys) {
+  config_ = std::make_shared<const config::Config>(Pooled());
+  const AdminResponse response = Send("GET", "/admin/v1/upstreams");
+  EXPECT_THAT(response.body, Not(HasSubstr("canary")));
+  const json::array data = Json(response).at("data").as_array();
+  ASSERT_EQ(data.size(), 2U);
+  EXPECT_EQ(json::serialize(data[0].at("accounts").at(0).at("id")), R"("sandbox")");
+  EXPECT_TRUE(data[0].at("accounts").at(0).at("api_key").is_null());
+  EXPECT_TRUE(data[1].at("api_key").is_null());  // it has accounts instead
+  EXPECT_EQ(data[1].at("concurrency").as_int64(), 30);
+  ASSERT_EQ(data[1].at("accounts").as_array().size(), 2U);
+  EXPECT_EQ(json::serialize(data[1].at("accounts").at(0)),
+            R"({"id":"openai/a","api_key":"***","enabled":true,"draining":true,)"
+            R"("models":["gpt-5.5"],"capabilities":["chat","transcription"],"weight":1,)"
+            R"("priority":50,"concurrency":0,"requests_per_minute":0,"tokens_per_minute":0,)"
+            R"("expires_at":null,"reserved_for":[],"profile":"responses_strict",)"
+            R"("proxy":"http://10.0.0.1:3128"})");
+  EXPECT_EQ(json::serialize(data[1].at("accounts").at(1).at("reserved_for")), R"(["hers"])");
+  const json::object model =
+      Json(Send("GET", "/admin/v1/models")).at("data").as_array()[0].as_object();
+  EXPECT_EQ(json::serialize(model.at("downgrade")), R"({"to":"gpt-5.4","above_percent":70})");
+}
+
+TEST_F(AdminApiTest, PoolsPackagesAndWorkspaces_AreListedWithTheirKeys) {
+  config_ = std::make_shared<const config::Config>(Pooled());
+  Create(R"({"name":"hers"})");
+  Create(R"({"name":"one","workspace":"acme"})");
+  Create(R"({"name":"two","workspace":"acme","package":"plain"})");
+  Create(R"({"name":"three","package":"gold"})");
+  Json(Send("DELETE", "/admin/v1/keys/" + Create(R"({"name":"gone","workspace":"acme"})")));
+  EXPECT_EQ(Send("GET", "/admin/v1/pools").body,
+            R"({"concurrency":0,"data":[)"
+            R"({"name":"main","accounts":["openai/a"],"concurrency":4,)"
+            R"("queue":{"size":9,"per_key":2,"wait_ms":5000}},)"
+            R"({"name":"key:hers","accounts":["openai/hers"],"concurrency":0,)"
+            R"("queue":{"size":9,"per_key":2,"wait_ms":5000}}]})");
+  EXPECT_EQ(Send("GET", "/admin/v1/packages").body,
+            R"({"data":[{"name":"plain","pools":["main"],"default":true,"keys":1},)"
+            R"({"name":"gold","pools":["main"],"default":false,"keys":2},)"
+            R"({"name":"key:hers","pools":["key:hers","main"],"default":false,"keys":1}]})");
+  EXPECT_EQ(Send("GET", "/admin/v1/workspaces").body,
+            R"({"data":[{"name":"acme","package":"gold","keys":2},)"
+            R"({"name":"bare","package":"plain","keys":0}]})");
+}
+
+TEST_F(AdminApiTest, TheBelongingOfAKey_IsCheckedWhenItIsNamedAndOnlyThen) {
+  config_ = std::make_shared<const config::Config>(Pooled());
+  EXPECT_THAT(Problem(Send("POST", "/admin/v1/keys", R"({"name":"a","workspace":"acne"})"), 422,
+                      "invalid-request"),
+              HasSubstr("names no workspace of the configuration; known are: acme, bare"));
+  EXPECT_THAT(Problem(Send("POST", "/admin/v1/keys", R"({"name":"a","package":"silver"})"), 422,
+                      "invalid-request"),
+              HasSubstr("known are: plain, gold\""));
+  const std::string path = "/admin/v1/keys/" + Create(R"({"name":"a","workspace":"acme",
+      "package":"gold","codex_adaptation":true,"allow_downgrade":false})");
+  json::object key = Json(Send("GET", path));
+  EXPECT_EQ(key.at("workspace").as_string(), "acme");
+  EXPECT_EQ(key.at("package").as_string(), "gold");
+  EXPECT_TRUE(key.at("codex_adaptation").as_bool());
+  EXPECT_FALSE(key.at("allow_downgrade").as_bool());
+  EXPECT_TRUE(
+      Json(Send("GET", "/admin/v1/keys")).at("data").at(0).at("codex_adaptation").as_bool());
+
+  // The file forgets both; the key can still be changed otherwise, but not to what is gone.
+  config_ = std::make_shared<const config::Config>([] {
+    config::Config config = Pooled();
+    config.workspaces = {{.name = "other"}};
+    config.packages = {{.name = "plain", .pools = {0}}};
+    return config;
+  }());
+  key = Json(Send("PATCH", path, R"({"allow_downgrade":true})"));
+  EXPECT_EQ(key.at("package").as_string(), "gold");
+  Problem(Send("PATCH", path, R"({"package":"gold"})"), 422, "invalid-request");
+  Problem(Send("PATCH", path, R"({"workspace":"acme"})"), 422, "invalid-request");
+  key = Json(Send("PATCH", path, R"({"workspace":null,"package":null,"codex_adaptation":false})"));
+  EXPECT_TRUE(key.at("workspace").is_null());
+  EXPECT_TRUE(key.at("package").is_null());
+  EXPECT_THAT(json::serialize(Json(Send("GET", "/admin/v1/audit")).at("data").at(0)),
+              HasSubstr("workspace acme -> none; package gold -> none; codex_adaptation -> false"));
+}
+
+TEST_F(AdminApiTest, TheConfig_ShowsAccountsAndPoolsAsTheFileHasThem) {
+  config_ = std::make_shared<const config::Config>(Pooled());
+  const std::string body = Send("GET", "/admin/v1/config").body;
+  const auto option = [](const std::string& path, const std::string& value) {
+    return R"({"path":")" + path + R"(","value":")" + value + R"(","needs_restart":false})";
+  };
+  EXPECT_THAT(body, HasSubstr(option("upstreams[1].accounts[0].name", "a")));
+  EXPECT_THAT(body, HasSubstr(option("upstreams[1].accounts[1].api_key", "***")));
+  EXPECT_THAT(body, HasSubstr(option("upstreams[1].accounts[1].reserved_for", "[hers]")));
+  EXPECT_THAT(body, Not(HasSubstr("upstreams[0].accounts")));  // its only one is implied
+  EXPECT_THAT(body, HasSubstr(option("pools[0].accounts", "[openai/a]")));
+  EXPECT_THAT(body, HasSubstr(option("pools[0].queue.wait", "5s")));
+  EXPECT_THAT(body, HasSubstr(option("packages[1].pools", "[main]")));
+  EXPECT_THAT(body, HasSubstr(option("workspaces[0].package", "gold")));
+  EXPECT_THAT(body, HasSubstr(option("models[0].downgrade.above", "70")));
+}
+
 TEST_F(AdminApiTest, Models_ShowPricesAsTheFileHasThem) {
   config::Config config = *config_;
   config.models.resize(1);
@@ -616,6 +758,12 @@ TEST_F(AdminApiTest, TheConfigHash_FollowsTheConfiguration) {
   config.key_defaults.requests_per_minute += 1;
   config_ = std::make_shared<const config::Config>(std::move(config));
   EXPECT_NE(hash(), before);
+  config::Config pooled = Pooled();
+  config_ = std::make_shared<const config::Config>(pooled);
+  const std::string with_pools = hash();
+  pooled.pools[0].accounts = {1};
+  config_ = std::make_shared<const config::Config>(std::move(pooled));
+  EXPECT_NE(hash(), with_pools);
 }
 
 TEST_F(AdminApiTest, StatusAndProbes_TellADrain) {

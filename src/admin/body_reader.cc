@@ -156,6 +156,26 @@ bool ObjectReader::Text(std::string_view name, std::string_view option_path, std
   return true;
 }
 
+bool ObjectReader::TextOrNull(std::string_view name, std::string_view option_path,
+                              std::string& out) {
+  const json::value* value = object_.if_contains(name);
+  if (value == nullptr || !value->is_null()) return Text(name, option_path, out);
+  Take(name);
+  out.clear();
+  return true;
+}
+
+bool ObjectReader::Flag(std::string_view name, bool& out) {
+  const json::value* value = Take(name);
+  if (value == nullptr) return false;
+  if (!value->is_bool()) {
+    Refuse(name, "must be true or false");
+    return false;
+  }
+  out = value->get_bool();
+  return true;
+}
+
 bool ObjectReader::Count(std::string_view name, std::int64_t min, std::int64_t max,
                          std::int64_t& out) {
   const json::value* value = Take(name);

@@ -32,6 +32,9 @@ class ObjectReader {
   // Each returns true and sets `out` when the member is there and right; false when it is absent
   // or wrong, which is then in the errors. Bounds and forms are those of the option.
   bool Text(std::string_view name, std::string_view option_path, std::string& out);
+  // null is an empty text.
+  bool TextOrNull(std::string_view name, std::string_view option_path, std::string& out);
+  bool Flag(std::string_view name, bool& out);
   bool Count(std::string_view name, std::int64_t min, std::int64_t max, std::int64_t& out);
   bool Choice(std::string_view name, std::span<const std::string_view> choices, std::string& out);
   // null is none. Amounts are decimal texts; a JSON number may have passed through a double.

@@ -1,12 +1,17 @@
-// What is served and from where: the models and upstreams of the configuration in force.
+// What is served and from where: the models, upstreams, pools, packages and workspaces of the
+// configuration in force.
 
+#include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "admin/handlers.h"
 #include "admin/json_writer.h"
 #include "admin/price_text.h"
 #include "config/scalar.h"
+#include "store/key_store.h"
 
 namespace weir::admin {
 namespace {
@@ -24,6 +29,53 @@ std::string_view NameOf(config::UpstreamKind kind) {
       return "gemini";
   }
   return "unknown";
+}
+
+std::string_view NameOf(config::AdaptProfile profile) {
+  switch (profile) {
+    case config::AdaptProfile::kOpenAiApi:
+      return "openai_api";
+    case config::AdaptProfile::kResponsesStrict:
+      return "responses_strict";
+  }
+  return "unknown";
+}
+
+void WriteCapabilities(std::uint32_t capabilities, JsonWriter& json) {
+  json.Open("capabilities", '[');
+  for (const auto& [bit, name] :
+       {std::pair(config::kCapResponses, "responses"), std::pair(config::kCapChat, "chat"),
+        std::pair(config::kCapTranscription, "transcription"),
+        std::pair(config::kCapMessages, "messages"),
+        std::pair(config::kCapGenerateContent, "generate_content")}) {
+    if ((capabilities & bit) != 0) json.Element(name);
+  }
+  json.Close(']');
+}
+
+// What the file says of it; how it does now is beside this, not in it.
+void WriteAccount(const config::Account& account, JsonWriter& json) {
+  json.Open('{')
+      .Text("id", account.id)
+      .TextOrNull("api_key", account.api_key.empty() ? "" : "***")
+      .Flag("enabled", account.enabled)
+      .Flag("draining", account.draining);
+  if (account.models.empty()) {
+    json.Null("models");
+  } else {
+    json.Texts("models", account.models);
+  }
+  WriteCapabilities(account.capabilities, json);
+  json.Number("weight", account.weight)
+      .Number("priority", account.priority)
+      .Number("concurrency", account.concurrency)
+      .Number("requests_per_minute", account.requests_per_minute)
+      .Number("tokens_per_minute", account.tokens_per_minute)
+      .Time("expires_at", account.expires_at)
+      .Texts("reserved_for", account.keys)
+      .Text("profile", NameOf(account.adapt))
+      .TextOrNull("proxy", account.proxy ? config::FormatProxy(*account.proxy) : std::string())
+      .Close('}');
 }
 
 }  // namespace
@@ -46,16 +98,9 @@ AdminResponse ListModels(const Call& call) {
         .Text("id", model.id)
         .TextOrNull("owned_by", model.owned_by)
         .Number("created", model.created)
-        .TextOrNull("permission", model.permission)
-        .Open("capabilities", '[');
-    for (const auto& [bit, name] :
-         {std::pair(config::kCapResponses, "responses"), std::pair(config::kCapChat, "chat"),
-          std::pair(config::kCapTranscription, "transcription"),
-          std::pair(config::kCapMessages, "messages"),
-          std::pair(config::kCapGenerateContent, "generate_content")}) {
-      if ((model.capabilities & bit) != 0) json.Element(name);
-    }
-    json.Close(']').Open("routes", '[');
+        .TextOrNull("permission", model.permission);
+    WriteCapabilities(model.capabilities, json);
+    json.Open("routes", '[');
     for (const config::ModelRoute& route : model.routes) {
       json.Open('{')
           .Text("upstream", route.upstream < config->upstreams.size()
@@ -72,6 +117,14 @@ AdminResponse ListModels(const Call& call) {
     } else {
       json.Null("price");
     }
+    if (model.downgrade) {
+      json.Open("downgrade", '{')
+          .Text("to", model.downgrade->to)
+          .Number("above_percent", model.downgrade->above_percent)
+          .Close('}');
+    } else {
+      json.Null("downgrade");
+    }
     json.Number("input_tokens_max", model.input_tokens_max)
         .Number("output_tokens_max", model.output_tokens_max)
         .Close('}');
@@ -84,7 +137,17 @@ AdminResponse ListUpstreams(const Call& call) {
   const auto config = call.ports.config();
   JsonWriter json;
   json.Open('{').Open("data", '[');
-  for (const config::Upstream& upstream : config->upstreams) {
+  // By upstream in one pass: there may be ten thousand accounts.
+  std::vector<std::vector<const config::Account*>> accounts(config->upstreams.size());
+  for (const config::Account& account : config->accounts) {
+    if (account.upstream < accounts.size()) accounts[account.upstream].push_back(&account);
+  }
+  for (std::size_t i = 0; i < accounts.size(); ++i) {
+    const config::Upstream& upstream = config->upstreams[i];
+    // The account of an upstream whose file has api_key instead of accounts.
+    const auto own = std::ranges::find_if(
+        accounts[i], [&](const auto* account) { return account->id == upstream.name; });
+    const bool has_key = own != accounts[i].end() && !(*own)->api_key.empty();
     const bool http = upstream.kind != config::UpstreamKind::kSandbox;
     const auto ms = [](Duration duration) { return duration.ns / 1'000'000; };
     json.Open('{')
@@ -95,13 +158,82 @@ AdminResponse ListUpstreams(const Call& call) {
                                                           .port = upstream.port,
                                                           .path = upstream.base_path})
                                      : std::string())
-        .TextOrNull("api_key", upstream.api_key.empty() ? "" : "***")
+        .TextOrNull("api_key", has_key ? "***" : "")
         .TextOrNull("ca_file", upstream.ca_file)
+        .Number("concurrency", upstream.concurrency)
         .Number("connect_deadline_ms", ms(upstream.connect_deadline))
         .Number("first_byte_deadline_ms", ms(upstream.first_byte_deadline))
         .Number("event_deadline_ms", ms(upstream.event_deadline))
         .Number("total_deadline_ms", ms(upstream.total_deadline))
         .Number("reply_bytes_max", upstream.reply_bytes_max)
+        .Open("accounts", '[');
+    for (const config::Account* account : accounts[i]) WriteAccount(*account, json);
+    json.Close(']').Close('}');
+  }
+  json.Close(']').Close('}');
+  return JsonResponse(json.Take());
+}
+
+AdminResponse ListPools(const Call& call) {
+  const auto config = call.ports.config();
+  JsonWriter json;
+  json.Open('{').Number("concurrency", config->concurrency).Open("data", '[');
+  for (const config::Pool& pool : config->pools) {
+    json.Open('{').Text("name", pool.name).Open("accounts", '[');
+    for (const std::uint32_t account : pool.accounts) {
+      if (account < config->accounts.size()) json.Element(config->accounts[account].id);
+    }
+    json.Close(']')
+        .Number("concurrency", pool.concurrency)
+        .Open("queue", '{')
+        .Number("size", pool.queue.size)
+        .Number("per_key", pool.queue.per_key)
+        .Number("wait_ms", pool.queue.wait.ns / 1'000'000)
+        .Close('}')
+        .Close('}');
+  }
+  json.Close(']').Close('}');
+  return JsonResponse(json.Take());
+}
+
+AdminResponse ListPackages(const Call& call) {
+  const auto config = call.ports.config();
+  std::vector<std::int64_t> keys(config->packages.size());
+  for (const identity::KeyRecordPtr& key : call.ports.keys.table()->All()) {
+    if (key->state == identity::KeyState::kRevoked) continue;
+    const std::uint32_t package = config->PackageOf(key->name, key->workspace, key->package);
+    if (package < keys.size()) ++keys[package];
+  }
+  JsonWriter json;
+  json.Open('{').Open("data", '[');
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    json.Open('{').Text("name", config->packages[i].name).Open("pools", '[');
+    for (const std::uint32_t pool : config->packages[i].pools) {
+      if (pool < config->pools.size()) json.Element(config->pools[pool].name);
+    }
+    json.Close(']').Flag("default", i == 0).Number("keys", keys[i]).Close('}');
+  }
+  json.Close(']').Close('}');
+  return JsonResponse(json.Take());
+}
+
+AdminResponse ListWorkspaces(const Call& call) {
+  const auto config = call.ports.config();
+  std::map<std::string_view, std::int64_t> keys;
+  for (const config::Workspace& workspace : config->workspaces) keys.emplace(workspace.name, 0);
+  for (const identity::KeyRecordPtr& key : call.ports.keys.table()->All()) {
+    if (key->state == identity::KeyState::kRevoked) continue;
+    if (const auto found = keys.find(key->workspace); found != keys.end()) ++found->second;
+  }
+  JsonWriter json;
+  json.Open('{').Open("data", '[');
+  for (const config::Workspace& workspace : config->workspaces) {
+    const std::uint32_t package = config->PackageOf({}, workspace.name, {});
+    json.Open('{')
+        .Text("name", workspace.name)
+        .TextOrNull("package", package < config->packages.size() ? config->packages[package].name
+                                                                 : std::string())
+        .Number("keys", keys[workspace.name])
         .Close('}');
   }
   json.Close(']').Close('}');

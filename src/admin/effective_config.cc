@@ -12,43 +12,97 @@ namespace weir::admin {
 
 namespace {
 
-// `path` with its list index: "upstreams[].name" and 2 -> "upstreams[2].name".
-std::string WithIndex(std::string_view path, std::size_t index) {
+// Which object of a list, and for the lists within those of which one.
+struct Indices {
+  std::size_t outer = 0;
+  std::size_t inner = 0;
+};
+
+// `path` with its list indices: "upstreams[].name" and 2 -> "upstreams[2].name".
+std::string WithIndex(std::string_view path, Indices indices) {
   std::string out(path);
-  const std::size_t at = out.find("[]");
-  if (at != std::string::npos) out.replace(at, 2, fmt::format("[{}]", index));
+  for (const std::size_t index : {indices.outer, indices.inner}) {
+    const std::size_t at = out.find("[]");
+    if (at != std::string::npos) out.replace(at, 2, fmt::format("[{}]", index));
+  }
   return out;
 }
 
 template <class Object>
-void WriteFields(std::span<const config::Field<Object>> fields, Object& object, std::size_t index,
+void WriteFields(std::span<const config::Field<Object>> fields, Object& object, Indices indices,
                  JsonWriter& json) {
   for (const config::Field<Object>& field : fields) {
     const config::ValueRef value = field.at(object);
-    if (std::holds_alternative<std::monostate>(value)) continue;  // routes: see the models resource
+    if (std::holds_alternative<std::monostate>(value))
+      continue;  // lists of names: below, and routes: see the models resource
     json.Open('{')
-        .Text("path", WithIndex(field.option.path, index))
+        .Text("path", WithIndex(field.option.path, indices))
         .TextOrNull("value", config::FormatValue(field.option, value))
         .Flag("needs_restart", field.option.effect == config::Effect::kRestart)
         .Close('}');
   }
 }
 
+// The members of a pool or of a package, by name.
+template <class Object>
+void WriteNames(std::string_view path, Indices indices, const std::vector<std::uint32_t>& members,
+                const std::vector<Object>& objects, std::string Object::* name, JsonWriter& json) {
+  std::vector<std::string_view> names;
+  for (const std::uint32_t member : members) {
+    if (member < objects.size()) names.push_back(objects[member].*name);
+  }
+  json.Open('{')
+      .Text("path", WithIndex(path, indices))
+      .Text("value", fmt::format("[{}]", fmt::join(names, ", ")))
+      .Flag("needs_restart", false)
+      .Close('}');
+}
+
+void WriteAccounts(const config::Config& config, JsonWriter& json) {
+  std::vector<std::size_t> counts(config.upstreams.size());
+  for (const config::Account& account : config.accounts) {
+    // One without '/' is the upstream's api_key, which is an option of its own.
+    const std::size_t slash = account.id.find('/');
+    if (slash == std::string::npos || account.upstream >= counts.size()) continue;
+    config::Account as_written = account;
+    as_written.id.erase(0, slash + 1);
+    WriteFields(config::AccountFields(), as_written, {account.upstream, counts[account.upstream]++},
+                json);
+  }
+}
+
 std::string OptionsJson(config::Config config) {  // a copy: the table hands out places to write to
   JsonWriter json;
   json.Open('[');
-  WriteFields(config::ConfigFields(), config, 0, json);
+  WriteFields(config::ConfigFields(), config, {}, json);
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
-    WriteFields(config::UpstreamFields(), config.upstreams[i], i, json);
+    WriteFields(config::UpstreamFields(), config.upstreams[i], {i}, json);
+  }
+  WriteAccounts(config, json);
+  for (std::size_t i = 0; i < config.pools.size(); ++i) {
+    WriteFields(config::PoolFields(), config.pools[i], {i}, json);
+    WriteNames("pools[].accounts", {i}, config.pools[i].accounts, config.accounts,
+               &config::Account::id, json);
+  }
+  for (std::size_t i = 0; i < config.packages.size(); ++i) {
+    WriteFields(config::PackageFields(), config.packages[i], {i}, json);
+    WriteNames("packages[].pools", {i}, config.packages[i].pools, config.pools, &config::Pool::name,
+               json);
+  }
+  for (std::size_t i = 0; i < config.workspaces.size(); ++i) {
+    WriteFields(config::WorkspaceFields(), config.workspaces[i], {i}, json);
   }
   for (std::size_t i = 0; i < config.models.size(); ++i) {
-    WriteFields(config::ModelFields(), config.models[i], i, json);
+    WriteFields(config::ModelFields(), config.models[i], {i}, json);
     if (config.models[i].price) {
-      WriteFields(config::PriceFields(), *config.models[i].price, i, json);
+      WriteFields(config::PriceFields(), *config.models[i].price, {i}, json);
+    }
+    if (config.models[i].downgrade) {
+      WriteFields(config::DowngradeFields(), *config.models[i].downgrade, {i}, json);
     }
   }
   for (std::size_t i = 0; i < config.keys.size(); ++i) {
-    WriteFields(config::KeyFields(), config.keys[i], i, json);
+    WriteFields(config::KeyFields(), config.keys[i], {i}, json);
   }
   json.Close(']');
   return json.Take();

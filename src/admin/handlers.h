@@ -1,5 +1,6 @@
-// The handlers, by resource: keys.cc, requests.cc, ledger.cc, catalog.cc (models and upstreams),
-// effective_config.cc, status.cc. Private to this folder; admin/routes names them.
+// The handlers, by resource: keys.cc, requests.cc, ledger.cc, catalog.cc (models, upstreams, pools,
+// packages and workspaces), effective_config.cc, status.cc. Private to this folder; admin/routes
+// names them.
 #pragma once
 
 #include "admin/call.h"
@@ -20,6 +21,9 @@ AdminResponse GetKeyLedger(const Call& call);
 
 AdminResponse ListModels(const Call& call);
 AdminResponse ListUpstreams(const Call& call);
+AdminResponse ListPools(const Call& call);
+AdminResponse ListPackages(const Call& call);
+AdminResponse ListWorkspaces(const Call& call);
 
 AdminResponse GetConfig(const Call& call);
 // Equal configurations have equal hashes; secrets count only as set or not set.

@@ -42,6 +42,9 @@ void WriteKey(const KeyRecord& key, Instant now, JsonWriter& json) {
     json.Null("models");
   }
   json.TextOrNull("workspace", key.workspace)
+      .TextOrNull("package", key.package)
+      .Flag("codex_adaptation", key.codex_adaptation)
+      .Flag("allow_downgrade", key.allow_downgrade)
       .Open("limits", '{')
       .Number("requests_per_minute", key.limits.requests_per_minute)
       .Number("tokens_per_minute", key.limits.tokens_per_minute)
@@ -91,6 +94,34 @@ void ReadLimits(ObjectReader& reader, config::KeyLimits& limits) {
 void ReadExpiry(ObjectReader& reader, Instant now, std::optional<Instant>& expires_at) {
   if (reader.TimeOrNull("expires_at", expires_at) && expires_at && *expires_at <= now) {
     reader.Refuse("expires_at", "must be in the future");
+  }
+}
+
+// Refuses `name` unless an object of the configuration is called that.
+template <class Object>
+void CheckName(const std::vector<Object>& known, const std::string& name, std::string_view member,
+               ObjectReader& reader) {
+  if (name.empty() || std::ranges::find(known, name, &Object::name) != known.end()) return;
+  constexpr std::size_t kShown = 20;
+  std::vector<std::string_view> names;
+  for (const Object& object : known) {
+    // "key:NAME" is what the accounts reserved for one key are put into; no other key may have it.
+    if (names.size() < kShown && !object.name.contains(':')) names.push_back(object.name);
+  }
+  reader.Refuse(member, fmt::format("names no {} of the configuration; known are: {}", member,
+                                    fmt::join(names, ", ")));
+}
+
+// Where a key belongs and what it is given. Only a name that is in the body is looked up: one that
+// went out of the file since does not keep an operator from changing another thing of the key.
+void ReadBelonging(ObjectReader& reader, const config::Config& config, std::string& workspace,
+                   std::string& package) {
+  // Without a list of them in the file, a workspace is a label the operator gives.
+  if (reader.TextOrNull("workspace", "keys[].workspace", workspace) && !config.workspaces.empty()) {
+    CheckName(config.workspaces, workspace, "workspace", reader);
+  }
+  if (reader.TextOrNull("package", "keys[].package", package)) {
+    CheckName(config.packages, package, "package", reader);
   }
 }
 
@@ -148,7 +179,9 @@ AdminResponse CreateKey(const Call& call) {
   reader.Texts("permissions", "keys[].permissions", ObjectReader::Null::kRefused,
                wanted.permissions);
   reader.Texts("models", "keys[].models", ObjectReader::Null::kMeansAll, wanted.models);
-  reader.Text("workspace", "keys[].name", wanted.workspace);
+  ReadBelonging(reader, *config, wanted.workspace, wanted.package);
+  reader.Flag("codex_adaptation", wanted.codex_adaptation);
+  reader.Flag("allow_downgrade", wanted.allow_downgrade);
   ReadExpiry(reader, call.now, wanted.expires_at);
   if (auto limits = reader.Object("limits")) ReadLimits(*limits, wanted.limits);
   reader.Finish();
@@ -251,7 +284,9 @@ AdminResponse PatchKey(const Call& call) {
   if (reader.Texts("models", "keys[].models", ObjectReader::Null::kMeansAll, models)) {
     changed.models = identity::ModelAllowList(std::move(models));
   }
-  reader.Text("workspace", "keys[].name", changed.workspace);
+  ReadBelonging(reader, *call.ports.config(), changed.workspace, changed.package);
+  reader.Flag("codex_adaptation", changed.codex_adaptation);
+  reader.Flag("allow_downgrade", changed.allow_downgrade);
   ReadExpiry(reader, call.now, changed.expires_at);
   if (auto limits = reader.Object("limits")) ReadLimits(*limits, changed.limits);
   std::string state;
@@ -280,8 +315,17 @@ AdminResponse PatchKey(const Call& call) {
                    fmt::join(changed.permissions, " ")));
   note(models_of(before) != models_of(changed),
        fmt::format("models {} -> {}", models_of(before), models_of(changed)));
+  const auto or_none = [](const std::string& text) {
+    return text.empty() ? std::string_view("none") : std::string_view(text);
+  };
   note(before.workspace != changed.workspace,
-       fmt::format("workspace {} -> {}", before.workspace, changed.workspace));
+       fmt::format("workspace {} -> {}", or_none(before.workspace), or_none(changed.workspace)));
+  note(before.package != changed.package,
+       fmt::format("package {} -> {}", or_none(before.package), or_none(changed.package)));
+  note(before.codex_adaptation != changed.codex_adaptation,
+       fmt::format("codex_adaptation -> {}", changed.codex_adaptation));
+  note(before.allow_downgrade != changed.allow_downgrade,
+       fmt::format("allow_downgrade -> {}", changed.allow_downgrade));
   note(before.expires_at != changed.expires_at, "expiry");
   note(before.limits != changed.limits,
        fmt::format("limits {} -> {}", LimitText(before.limits), LimitText(changed.limits)));
