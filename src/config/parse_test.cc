@@ -579,9 +579,25 @@ TEST(ParseConfig, TheQuotaFlowExample_IsWhatItsPagePromises) {
   EXPECT_EQ(ids, (std::vector<std::string>{"gpt-5.2", "gpt-5.3-codex", "gpt-5.4", "gpt-5.5",
                                            "gpt-4o-mini-transcribe"}));
   EXPECT_EQ(config.upstreams[0].host, "api.openai.com");
-  EXPECT_TRUE(config.upstreams[0].api_key.empty());
 
-  ASSERT_EQ(config.keys.size(), 4U);
+  // Two accounts for text, one for audio and nothing else, all in one pool with a queue.
+  ASSERT_EQ(config.accounts.size(), 3U);
+  EXPECT_EQ(config.accounts[0].id, "openai/primary");
+  EXPECT_EQ(config.accounts[1].id, "openai/secondary");
+  EXPECT_EQ(config.accounts[2].id, "openai/audio");
+  for (const Account& account : config.accounts) {
+    EXPECT_FALSE(account.api_key.empty()) << account.id;  // the demo starts with nothing set
+    EXPECT_GT(account.concurrency, 0) << account.id;      // or the pool would never be full
+    EXPECT_EQ(account.capabilities,
+              account.id == "openai/audio" ? kCapTranscription : kCapResponses | kCapChat);
+  }
+  ASSERT_EQ(config.pools.size(), 1U);
+  EXPECT_EQ(config.pools[0].accounts.size(), 3U);
+  EXPECT_GT(config.pools[0].queue.size, 0);
+  EXPECT_EQ(config.PackageOf("codex", "acme", ""), 0U);
+  EXPECT_EQ(config.FindModel("gpt-5.5")->downgrade->to, "gpt-5.4");
+
+  ASSERT_EQ(config.keys.size(), 5U);
   EXPECT_EQ(config.keys[0].name, "quickstart");
   EXPECT_TRUE(config.keys[0].secret.empty());
   EXPECT_EQ(config.keys[0].limits.requests_per_minute, 100);
@@ -589,16 +605,21 @@ TEST(ParseConfig, TheQuotaFlowExample_IsWhatItsPagePromises) {
   EXPECT_TRUE(config.keys[1].permissions.empty());
   EXPECT_EQ(config.keys[2].limits.requests_per_minute, 3);
   EXPECT_EQ(config.keys[3].limits.budget, NanoUsd{50'000'000});
+  EXPECT_EQ(config.keys[4].name, "codex");
+  EXPECT_EQ(config.keys[4].workspace, "acme");
+  EXPECT_TRUE(config.keys[4].codex_adaptation);
 
   const Config demo = Parsed(text, Env({{"WEIR_UPSTREAM_URL", "http://127.0.0.1:4242/v1"},
                                         {"WEIR_LISTEN", "127.0.0.1:0"},
                                         {"WEIR_ADMIN_LISTEN", "127.0.0.1:0"},
-                                        {"OPENAI_API_KEY", "sk-demo"},
+                                        {"OPENAI_API_KEY", "sk-first"},
+                                        {"OPENAI_API_KEY_AUDIO", "sk-third"},
                                         {"QUOTAFLOW_API_KEY", "qf_your_key_here"}}));
   EXPECT_EQ(demo.upstreams[0].port, 4242);
   EXPECT_FALSE(demo.upstreams[0].tls);
   EXPECT_EQ(demo.listen.port, 0);
-  EXPECT_EQ(demo.upstreams[0].api_key, Secret("sk-demo"));
+  EXPECT_EQ(demo.accounts[0].api_key, Secret("sk-first"));
+  EXPECT_EQ(demo.accounts[2].api_key, Secret("sk-third"));
   EXPECT_EQ(demo.keys[0].secret, Secret("qf_your_key_here"));
 }
 
