@@ -131,7 +131,9 @@ Task<AcquireReply> AccountPort::Acquire(routing::AcquireCommand command,
   reply.position = first.position;
   if (interrupt.why() != gateway::Interruption::kNone &&
       reply.kind == AcquireReply::Kind::kGranted) {
-    Release(reply.lease, {.outcome = routing::Outcome::kNothing});
+    routing::Report nothing;
+    nothing.outcome = routing::Outcome::kNothing;
+    Release(reply.lease, nothing);
     co_return AcquireReply{};
   }
   co_return reply;
