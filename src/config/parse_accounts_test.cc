@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "config/accounts.h"
 #include "config/parse.h"
 
 namespace weir::config {
@@ -162,6 +164,19 @@ TEST(ParseAccounts, NamesBecomeTheirIndices_WhateverTheOrderOfTheFile) {
   EXPECT_EQ(config.models[0].downgrade->above_percent, 90);
   EXPECT_EQ(config.models[1].downgrade->above_percent, 80);
   EXPECT_FALSE(config.models[2].downgrade);
+}
+
+TEST(ParseAccounts, APoolRemembersItsPatterns_SoThatLaterAccountsComeIn) {
+  const Config file = Parsed(
+      "upstreams:\n  - {name: up, base_url: https://h/v1, accounts: [{name: a, api_key: k}]}\n"
+      "models: [{id: m, routes: [up]}]\n"
+      "pools:\n  - {name: named, accounts: [up/a]}\n  - {name: pattern, accounts: [up/*]}\n"
+      "  - {name: star, accounts: [\"*\"]}\n  - {name: none}\n");
+  StoredAccount stored{.upstream = "up", .account = {}};
+  stored.account.id = "up/b";
+  const Config config = WithAccounts(file, std::span(&stored, 1), {}, {}).config;
+  EXPECT_EQ(config.pools[0].accounts.size(), 1U);
+  for (std::size_t i = 1; i < 4; ++i) EXPECT_EQ(config.pools[i].accounts.size(), 2U) << i;
 }
 
 TEST(ParseAccounts, AFileWithoutAnyOfIt_HasOneAccountPoolAndPackage) {

@@ -33,6 +33,11 @@ struct AccountAuditEntry {
 // As many as a file may have.
 inline constexpr std::size_t kStoredAccountsMax = 10'000;
 
+struct ResealKeys {
+  Secret from;
+  Secret to;
+};
+
 class AccountStore {
  public:
   // Opens or creates the file, brings its schema up to date and opens every box.
@@ -68,11 +73,11 @@ class AccountStore {
   //   limit   1..1000
   Result<std::vector<AccountAuditEntry>> Audit(std::int64_t before, int limit) const;
 
-  // Opens every box with `old_key` and seals it under `new_key`, all or none.
+  // Opens every box with `from` and seals it under `to`, all or none.
   //   returns  how many
   //   fails    as Open; kUnavailable also while a gateway runs on this directory
-  static Result<std::int64_t> Reseal(const std::string& path, const Secret& old_key,
-                                     const Secret& new_key, const AuditNote& note);
+  static Result<std::int64_t> Reseal(const std::string& path, const ResealKeys& keys,
+                                     const AuditNote& note);
 
  private:
   struct State;
