@@ -86,6 +86,7 @@ void WritePrice(const config::Price& price, JsonWriter& json) {
       .Text("cache_write_usd_per_million", config::FormatUsdPerMillion(price.cache_write))
       .Text("output_usd_per_million", config::FormatUsdPerMillion(price.output))
       .Usd("per_request_usd", price.per_request)
+      .Usd("audio_second_usd", price.audio_second)
       .Number("version", price.version);
 }
 

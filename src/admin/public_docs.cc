@@ -164,6 +164,7 @@ expired or revoked gets one and the same 401.
 | `POST {base}/v1/responses/input_tokens` | counts tokens, free of charge |
 | `POST {base}/v1/responses/compact` | compacts a conversation |
 | `POST {base}/v1/chat/completions` | OpenAI's Chat Completions API, JSON and event stream |
+| `POST {base}/v1/audio/transcriptions` | OpenAI's transcriptions: a form with `model` and `file` |
 
 Request members the gateway does not know pass through untouched. WebSocket upgrades of
 `/v1/responses` are answered 426: use POST.

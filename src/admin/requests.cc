@@ -38,6 +38,7 @@ void WriteRecord(const ExchangeRecord& record, JsonWriter& json) {
       .Number("cache_write_tokens", record.usage.cache_write_tokens)
       .Number("output_tokens", record.usage.output_tokens)
       .Number("reasoning_tokens", record.usage.reasoning_tokens)
+      .Number("audio_ms", record.usage.audio_ms)
       .Text("source", Name(record.usage.source))
       .Close('}')
       .Usd("held_usd", record.held)

@@ -450,6 +450,7 @@ MockReply PlainPieces(const SandboxReply& reply) {
   out.status = reply.status;
   out.is_stream = reply.is_stream();
   out.content_type = out.is_stream ? "text/event-stream; charset=utf-8" : "application/json";
+  if (!reply.content_type.empty()) out.content_type = reply.content_type;
   if (!out.is_stream) {
     out.pieces.push_back({reply.body, false, reply.usage.source != UsageSource::kNone});
     return out;

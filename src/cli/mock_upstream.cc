@@ -471,7 +471,10 @@ Task<void> MockExchange::Serve() {
   }
   const SandboxTarget target = gateway::SandboxTargetOf(head_.method, head_.path);
   state_.by_path[PathIndex(target.operation)].fetch_add(1, std::memory_order_relaxed);
-  gateway::SandboxRequest request{.target = target, .body = *body, .now = runtime_.WallNow()};
+  gateway::SandboxRequest request{.target = target,
+                                  .body = *body,
+                                  .content_type = head_.Find("content-type"),
+                                  .now = runtime_.WallNow()};
   reply_ = gateway::MakeSandboxReply(request);
   n_ = state_.Remember(
       head_, *body, reply_.status == 200 && target.operation != SandboxOperation::kTranscription);

@@ -122,12 +122,12 @@ TEST(Multipart, WhatIsTaken_AndWhatIsRefused) {
        "transfer encoding"},
       {"a name twice", m + m + end, "was there before"},
       {"a head as long as can be",
-       Part("Content-Disposition: form-data; name=\"a\"\r\nX: " + std::string(16384 - 4 - 46, 'x'),
+       Part("Content-Disposition: form-data; name=\"a\"\r\nX: " + std::string(16384 - 4 - 45, 'x'),
             "x") +
            end,
        nullptr},
       {"and one byte longer",
-       Part("Content-Disposition: form-data; name=\"a\"\r\nX: " + std::string(16384 - 4 - 45, 'x'),
+       Part("Content-Disposition: form-data; name=\"a\"\r\nX: " + std::string(16384 - 4 - 44, 'x'),
             "x") +
            end,
        "16384 bytes"},

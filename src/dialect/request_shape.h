@@ -42,12 +42,28 @@ struct OutputBound {
   Span value;               // the number, or the null, in the body; empty when the member is absent
 };
 
+// What a transcript is asked for as; kOther is for the upstream to judge.
+enum class TranscriptFormat : std::uint8_t {
+  kJson,
+  kText,
+  kSrt,
+  kVtt,
+  kVerboseJson,
+  kDiarizedJson,
+  kOther,
+};
+// Formats that are no JSON and have no usage.
+constexpr bool IsText(TranscriptFormat format) {
+  return format == TranscriptFormat::kText || format == TranscriptFormat::kSrt ||
+         format == TranscriptFormat::kVtt;
+}
+
 // Of a request to transcribe (transcription.h).
 struct AudioPart {
   Span file;
   AudioLength length;
   std::int64_t text_bytes = 0;  // of what the model reads besides: the prompt and keywords
-  bool text_reply = false;      // text, srt or vtt was asked for, which have no usage
+  TranscriptFormat format = TranscriptFormat::kJson;
 };
 
 // Everything is in bytes of the body it was read from; nothing points into it.

@@ -35,8 +35,19 @@ std::optional<bool> ReadFlag(std::string_view text) {
   return std::nullopt;
 }
 
-bool IsTextFormat(std::string_view format) {
-  return format == "text" || format == "srt" || format == "vtt";
+TranscriptFormat ReadFormat(std::string_view text) {
+  using enum TranscriptFormat;
+  constexpr std::pair<std::string_view, TranscriptFormat> kFormats[] = {
+      {"json", kJson},
+      {"text", kText},
+      {"srt", kSrt},
+      {"vtt", kVtt},
+      {"verbose_json", kVerboseJson},
+      {"diarized_json", kDiarizedJson}};
+  for (const auto& [name, format] : kFormats) {
+    if (text == name) return format;
+  }
+  return kOther;
 }
 
 }  // namespace
@@ -73,7 +84,7 @@ std::expected<RequestShape, ShapeError> ReadTranscription(std::string_view conte
       if (!flag) return Bad("stream must be true or false", "stream");
       shape.stream = *flag;
     } else if (part.name == "response_format") {
-      audio.text_reply = IsTextFormat(content);
+      audio.format = ReadFormat(content);
     }
     if (part.name == "prompt" || part.name == "keywords[]") {
       audio.text_bytes += static_cast<std::int64_t>(content.size());

@@ -14,6 +14,7 @@
 #include "dialect/json_edit.h"
 #include "gateway/sandbox_prompt.h"
 #include "gateway/sandbox_text.h"
+#include "gateway/sandbox_transcript.h"
 
 namespace weir::gateway {
 namespace {
@@ -909,24 +910,6 @@ void Embeddings(const SandboxRequest& request, const json::object& body, Sandbox
   reply.body += '}';
 }
 
-// The audio is not listened to: its size stands for its length.
-void Transcription(const SandboxRequest& request, SandboxReply& reply) {
-  constexpr std::string_view kText = "Hello from the sandbox.";
-  Put(reply.body, R"({{"text":"{}")", kText);
-  if (!request.omit_usage) {
-    Usage usage{.source = UsageSource::kProvider};
-    usage.input_tokens = static_cast<std::int64_t>(request.body.size() / 1600) + 1;
-    usage.output_tokens = TokensOfBytes(kText.size());
-    Put(reply.body,
-        R"(,"usage":{{"type":"tokens","input_tokens":{},"input_token_details":)"
-        R"({{"text_tokens":0,"audio_tokens":{}}},"output_tokens":{},"total_tokens":{}}})",
-        usage.input_tokens, usage.input_tokens, usage.output_tokens,
-        usage.input_tokens + usage.output_tokens);
-    reply.usage = usage;
-  }
-  reply.body += '}';
-}
-
 void PutModel(std::string& out, std::string_view id) {
   out += R"({"id":)";
   dialect::AppendJsonString(out, id);
@@ -1027,7 +1010,9 @@ SandboxReply MakeSandboxReply(const SandboxRequest& request) {
       Model(request.target.model, reply);
       break;
     case SandboxOperation::kTranscription:
-      Transcription(request, reply);
+      if (const auto refused = MakeTranscript(request, reply)) {
+        Fail(reply, 400, refused->message, refused->param, "invalid_value");
+      }
       break;
     case SandboxOperation::kUnknownPath:
       Fail(reply, 404, "Unknown request URL. Check the path and the API version", {},

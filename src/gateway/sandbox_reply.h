@@ -51,7 +51,7 @@ enum class SandboxOperation : std::uint8_t {
   kCompact,           // POST /responses/compact
   kChat,              // POST /chat/completions
   kEmbeddings,        // POST /embeddings
-  kTranscription,     // POST /audio/transcriptions; the body is not read
+  kTranscription,     // POST /audio/transcriptions; see sandbox_transcript.h
   kModels,            // GET /models
   kModel,             // GET /models/{id}
   kUnknownPath,       // answered 404
@@ -68,10 +68,11 @@ SandboxTarget SandboxTargetOf(std::string_view method, std::string_view path);
 
 struct SandboxRequest {
   SandboxTarget target;
-  std::string_view body;    // any bytes
-  std::uint64_t seed = 0;   // mixed into the ids; 0 makes equal requests get equal ids
-  Instant now;              // for created_at, in whole seconds
-  bool omit_usage = false;  // a fault: the reply carries no usage anywhere
+  std::string_view body;               // any bytes
+  std::string_view content_type = {};  // of the body; read for transcriptions alone
+  std::uint64_t seed = 0;              // mixed into the ids; 0 makes equal requests get equal ids
+  Instant now;                         // for created_at, in whole seconds
+  bool omit_usage = false;             // a fault: the reply carries no usage anywhere
 };
 
 // A reply, whole. With `event_ends` empty it is one JSON body; otherwise `body` is a stream of
@@ -80,6 +81,7 @@ struct SandboxRequest {
 struct SandboxReply {
   int status = 200;
   std::string body;
+  std::string content_type;  // empty: JSON, or an event stream
   std::vector<std::size_t> event_ends;
   std::size_t terminal_event = 0;  // index of the event that ends the answer: response.completed or
                                    // .incomplete, or a chat stream's first finish_reason chunk;

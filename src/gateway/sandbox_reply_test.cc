@@ -764,6 +764,7 @@ TEST(SandboxReply, Embeddings_SayTheSameInBothEncodings) {
   }
 }
 
+// Forms are in sandbox_transcript_test.cc.
 TEST(SandboxReply, Transcription_TakesAnyBody) {
   const auto reply =
       Ask(SandboxOperation::kTranscription, std::string_view("\xFF\x00not json", 10));

@@ -18,11 +18,13 @@ class SandboxUpstreamReply final : public UpstreamReply {
       : reply_(std::move(reply)), runtime_(runtime), interrupt_(interrupt), deadline_(deadline) {
     request_id_ = "req_";
     AppendHex(request_id_, reply_.id, 32);
-    headers_ = {{"content-type",
-                 reply_.is_stream() ? "text/event-stream; charset=utf-8" : "application/json"},
-                {"x-request-id", request_id_},
-                {"openai-version", "2020-10-01"},
-                {"openai-processing-ms", "1"}};
+    headers_ = {
+        {"content-type", !reply_.content_type.empty() ? std::string_view(reply_.content_type)
+                         : reply_.is_stream()         ? "text/event-stream; charset=utf-8"
+                                                      : "application/json"},
+        {"x-request-id", request_id_},
+        {"openai-version", "2020-10-01"},
+        {"openai-processing-ms", "1"}};
   }
   SandboxUpstreamReply(const SandboxUpstreamReply&) = delete;
   SandboxUpstreamReply& operator=(const SandboxUpstreamReply&) = delete;
@@ -62,6 +64,14 @@ class SandboxUpstreamReply final : public UpstreamReply {
   std::size_t next_ = 0;
 };
 
+// Of finished header lines, as the path writes them: in lower case, this one first.
+std::string_view ContentTypeIn(std::string_view headers) {
+  constexpr std::string_view kName = "content-type: ";
+  if (!headers.starts_with(kName)) return {};
+  headers.remove_prefix(kName.size());
+  return headers.substr(0, headers.find("\r\n"));
+}
+
 }  // namespace
 
 Task<Result<std::unique_ptr<UpstreamReply>>> SandboxUpstreams::Send(UpstreamRequest request,
@@ -81,6 +91,7 @@ Task<Result<std::unique_ptr<UpstreamReply>>> SandboxUpstreams::Send(UpstreamRequ
   SandboxReply reply = MakeSandboxReply(
       {.target = SandboxTargetOf(request.method, target.substr(0, target.find('?'))),
        .body = body,
+       .content_type = ContentTypeIn(request.headers),
        .now = runtime_.WallNow()});
   co_return std::make_unique<SandboxUpstreamReply>(std::move(reply), runtime_, interrupt,
                                                    request.deadline);

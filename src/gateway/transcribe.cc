@@ -23,7 +23,7 @@ std::int64_t InputTokens(const Plan& plan, std::int64_t audio_ms) {
 bool IsJsonReply(const Exchange& x) {
   if (!x.plan.shape.audio) return true;
   const std::string_view type = x.reply->Find("content-type");
-  if (type.empty()) return !x.plan.shape.audio->text_reply;
+  if (type.empty()) return !dialect::IsText(x.plan.shape.audio->format);
   constexpr std::string_view kJson = "application/json";
   return type.size() >= kJson.size() && EqualsIgnoreCase(type.substr(0, kJson.size()), kJson);
 }

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import wave
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 import weir  # noqa: E402
@@ -78,6 +80,18 @@ def completion(status, kind, body):
     assert reply["usage"]["total_tokens"] > 0, reply
 
 
+def transcript(status, kind, body):
+    assert status == 200 and kind.startswith("application/json"), (status, kind, body)
+    reply = json.loads(body)
+    assert reply["text"] and reply["usage"]["type"] == "tokens", reply
+    assert reply["usage"]["input_token_details"]["audio_tokens"] > 0, reply
+
+
+def unknown_path(status, kind, body):
+    assert status == 404 and kind.startswith("application/json"), (status, kind, body)
+    assert json.loads(body)["error"]["message"], body
+
+
 def missing_key(status, kind, body):
     assert status == 401, status
     assert json.loads(body) == {
@@ -137,6 +151,24 @@ curl https://api.quotaflow.ai/openai/v1/chat/completions \
     "stream": false
   }'
 """),
+    ("audio page: speech to text through the OpenAI-compatible QuotaFlow endpoint", transcript, r"""
+curl https://api.quotaflow.ai/openai/v1/audio/transcriptions \
+  -H "Authorization: Bearer $QUOTAFLOW_API_KEY" \
+  -F "model=gpt-4o-mini-transcribe" \
+  -F "file=@./sample.wav"
+"""),
+    ("audio page: do not assume speech generation", unknown_path, r"""
+curl https://api.quotaflow.ai/openai/v1/audio/speech \
+  -H "Authorization: Bearer $QUOTAFLOW_API_KEY" \
+  -H "Content-Type: application/json" \
+  -d '{"model": "gpt-4o-mini-tts", "input": "Hello", "voice": "alloy"}'
+"""),
+    ("audio page: or audio translation support", unknown_path, r"""
+curl https://api.quotaflow.ai/openai/v1/audio/translations \
+  -H "Authorization: Bearer $QUOTAFLOW_API_KEY" \
+  -F "model=gpt-4o-mini-transcribe" \
+  -F "file=@./sample.wav"
+"""),
     ("codex page, smoke test", models, r"""
 export OPENAI_API_KEY="$QUOTAFLOW_API_KEY"
 export OPENAI_BASE_URL="https://api.quotaflow.ai/openai/v1"
@@ -182,13 +214,16 @@ curl https://api.quotaflow.ai/openai/v1/models -H "Authorization: Bearer qf_your
 
 def main():
     tally = weir.Tally()
-    with weir.Demo("quotaflow") as demo:
+    with weir.Demo("quotaflow") as demo, tempfile.TemporaryDirectory() as folder:
+        with wave.open(os.path.join(folder, "sample.wav"), "wb") as sample:
+            sample.setparams((1, 2, 8000, 0, "NONE", ""))
+            sample.writeframes(bytes(2 * 8000))
         gateway = demo.base_url.split("/openai")[0].removesuffix("/v1")
         key = next(secret for name, secret in demo.keys.items())
         env = {**os.environ, "GATEWAY": gateway, "QUOTAFLOW_API_KEY": key}
         for name, check, block in BLOCKS:
             done = subprocess.run(["bash", "-c", PRELUDE + block], capture_output=True, text=True, env=env,
-                                  check=False)
+                                  cwd=folder, check=False)
             body, _, last = done.stdout.rpartition("\n")
             status, _, kind = last.partition(" ")
             try:

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
-import OpenAI from 'openai';
+import OpenAI, { toFile } from 'openai';
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
 
@@ -47,6 +47,105 @@ describe('models', () => {
 
   test('are found one by one', async () => {
     assert.equal((await client.models.retrieve(MODEL)).id, MODEL);
+  });
+});
+
+// Silence of 2.5 seconds: PCM at 8 kHz and 16 bits.
+function wav(ms = 2500) {
+  const data = Buffer.alloc(ms * 16);
+  const head = Buffer.alloc(44);
+  head.write('RIFF', 0);
+  head.writeUInt32LE(36 + data.length, 4);
+  head.write('WAVEfmt ', 8);
+  head.writeUInt32LE(16, 16);
+  head.writeUInt16LE(1, 20);
+  head.writeUInt16LE(1, 22);
+  head.writeUInt32LE(8000, 24);
+  head.writeUInt32LE(16000, 28);
+  head.writeUInt16LE(2, 32);
+  head.writeUInt16LE(16, 34);
+  head.write('data', 36);
+  head.writeUInt32LE(data.length, 40);
+  return Buffer.concat([head, data]);
+}
+
+describe('audio.transcriptions', () => {
+  const HEARD = 'Hello from the sandbox.';
+  const asked = async (more = {}) => ({
+    model: 'gpt-4o-mini-transcribe',
+    file: await toFile(wav(), 'sample.wav', { type: 'audio/wav' }),
+    ...more,
+  });
+
+  test('json, with usage in tokens', async () => {
+    const heard = await client.audio.transcriptions.create(await asked());
+    assert.equal(heard.text, HEARD);
+    assert.equal(heard.usage.type, 'tokens');
+    checkUsage(heard.usage);
+  });
+
+  test('what it cost is in the head', async () => {
+    const { response } = await client.audio.transcriptions.create(await asked()).withResponse();
+    // 26 tokens of audio at 3 USD a million and 6 of text at 5.
+    assert.equal(response.headers.get('x-quotaflow-charged-nano-usd'), String(26 * 3000 + 6 * 5000));
+  });
+
+  for (const format of ['text', 'srt', 'vtt']) {
+    test(`${format} is text`, async () => {
+      const { data, response } = await client.audio.transcriptions
+        .create(await asked({ response_format: format }))
+        .withResponse();
+      assert.equal(typeof data, 'string');
+      assert.ok(data.includes(HEARD), data);
+      assert.match(response.headers.get('content-type'), /^text\/plain/);
+    });
+  }
+
+  test('verbose_json has the length', async () => {
+    const heard = await client.audio.transcriptions.create(
+      await asked({ response_format: 'verbose_json', timestamp_granularities: ['word', 'segment'] }),
+    );
+    assert.equal(heard.duration, 2.5);
+    assert.deepEqual(heard.usage, { type: 'duration', seconds: 3 });
+  });
+
+  test('as a stream', async () => {
+    const stream = await client.audio.transcriptions.create(await asked({ stream: true, include: ['logprobs'] }));
+    let text = '';
+    let done;
+    for await (const event of stream) {
+      if (event.type === 'transcript.text.delta') text += event.delta;
+      if (event.type === 'transcript.text.done') done = event;
+    }
+    assert.equal(text, HEARD);
+    assert.equal(done.text, HEARD);
+    checkUsage(done.usage);
+  });
+
+  test('a file of 25 MB before its model', async () => {
+    const form = new FormData();
+    form.append('file', new Blob([wav(1_600_000)]), 'long.wav');
+    form.append('model', 'gpt-4o-mini-transcribe');
+    const reply = await fetch(`${gateway.baseURL}/audio/transcriptions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${gateway.key}` },
+      body: form,
+    });
+    assert.equal(reply.status, 200, await reply.clone().text());
+    assert.equal((await reply.json()).usage.input_tokens, 16_001);
+  });
+
+  test('a model for text is not found here', async () => {
+    await assert.rejects(client.audio.transcriptions.create(await asked({ model: MODEL })), OpenAI.NotFoundError);
+  });
+
+  // "Do not assume speech generation or audio translation support from this page."
+  test('speech and translations are not served', async () => {
+    await assert.rejects(
+      client.audio.speech.create({ model: 'gpt-4o-mini-tts', voice: 'alloy', input: 'Hi' }),
+      OpenAI.NotFoundError,
+    );
+    await assert.rejects(client.audio.translations.create(await asked()), OpenAI.NotFoundError);
   });
 });
 
