@@ -14,6 +14,7 @@
 #include <future>
 #include <thread>
 
+#include "config/accounts.h"
 #include "config/diff.h"
 #include "identity/key_record.h"
 #include "store/pepper.h"
@@ -75,11 +76,13 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   server->started_at_ = WallNow();
   server->log_ = std::make_unique<telemetry::Log>(
       telemetry::LogOptions{.fd = options.log_fd, .exchanges = true});
-  server->config_ = std::make_shared<const config::Config>(options.config);
+  server->file_ = std::make_shared<const config::Config>(options.config);
+  server->config_ = server->file_;
   if (auto opened = server->OpenStores(options); !opened) return std::unexpected(opened.error());
   if (auto ensured = server->EnsureKeys(options.config); !ensured) {
     return std::unexpected(ensured.error());
   }
+  server->config_ = std::make_shared<const config::Config>(server->InForce(*server->file_));
   server->MakeWorkers(options);
   server->RegisterGauges();
   return server;
@@ -94,6 +97,10 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   auto keys = store::KeyStore::Open(dir + "/keys.db", *pepper_);
   if (!keys) return std::unexpected(keys.error());
   keys_ = std::move(*keys);
+  auto accounts = store::AccountStore::Open(dir + "/accounts.db",
+                                            store::MasterKeySource(dir, options.master_key));
+  if (!accounts) return std::unexpected(accounts.error());
+  accounts_ = std::move(*accounts);
 
   auto journal = store::SqliteJournal::Open(dir + "/ledger.db", options.config.durability);
   if (!journal) return std::unexpected(journal.error());
@@ -221,6 +228,7 @@ void Server::RegisterGauges() {
                      [this] { return static_cast<std::int64_t>(credit_->Totals().requests_open); });
   metrics_->AddGauge("weir_keys", "API keys, revoked ones included.", "",
                      [this] { return static_cast<std::int64_t>(keys_->table()->size()); });
+  pool_metrics_.Register(*metrics_, *pool_, [this] { return config(); });
 }
 
 Server::~Server() {
@@ -253,7 +261,13 @@ std::shared_ptr<const config::Config> Server::config() const {
   return config_;
 }
 
+std::shared_ptr<const config::Config> Server::file() const {
+  const std::lock_guard lock(config_mutex_);
+  return file_;
+}
+
 void Server::LogRest(const routing::RestBegan& rest) {
+  pool_metrics_.CountRest(rest.why);
   log_->Write(telemetry::Level::kWarning, "account rests",
               {{"account", rest.account},
                {"why", routing::Name(rest.why)},
@@ -268,10 +282,58 @@ void Server::Publish() {
   for (auto& worker : workers_) worker->Sync();
 }
 
-void Server::PublishKeys() { Publish(); }
+config::Config Server::InForce(const config::Config& file) {
+  const auto stored = accounts_->accounts();
+  std::vector<config::KeyPlace> places;
+  for (const config::StoredAccount& account : stored) {
+    for (const std::string& name : account.account.keys) {
+      if (const auto key = keys_->FindByName(name)) {
+        places.push_back({.key = name, .workspace = key->workspace, .package = key->package});
+      }
+    }
+  }
+  auto merged = config::WithAccounts(file, stored, accounts_->overrides(), places);
+  for (const std::string& id : merged.left_out) {
+    log_->Write(telemetry::Level::kWarning,
+                "stored account left out: its upstream is gone from the file, or the file has one "
+                "of that id",
+                {{"account", id}});
+  }
+  return std::move(merged.config);
+}
+
+void Server::Apply(std::shared_ptr<const config::Config> file) {
+  auto next = std::make_shared<const config::Config>(InForce(*file));
+  {
+    const std::lock_guard lock(config_mutex_);
+    file_ = std::move(file);
+    config_ = next;
+  }
+  // The pool first: a worker must not ask it for what it has not heard of.
+  pool_->Configure(std::move(next));
+  Publish();
+}
+
+void Server::PublishKeys() {
+  const std::lock_guard lock(change_mutex_);
+  // Which pools stand behind an account that is reserved for a key follows the key's package.
+  const bool reserved = std::ranges::any_of(
+      accounts_->accounts(), [](const auto& stored) { return !stored.account.keys.empty(); });
+  if (reserved) {
+    Apply(file());
+  } else {
+    Publish();
+  }
+}
+
+void Server::PublishAccounts() {
+  const std::lock_guard lock(change_mutex_);
+  Apply(file());
+}
 
 Result<std::string> Server::Reload(config::Config next) {
-  const auto before = config();
+  const std::lock_guard lock(change_mutex_);
+  const auto before = file();
   for (const auto& spec : next.keys) {
     if (!spec.secret.empty() || keys_->FindByName(spec.name)) continue;
     return Fail(ErrorCode::kConflict, ErrorSource::kEnvironment,
@@ -283,12 +345,7 @@ Result<std::string> Server::Reload(config::Config next) {
   std::string changes = config::DescribeChanges(config::DiffConfigs(*before, next));
   next = config::WithoutRestartChanges(*before, std::move(next));
   if (auto ensured = EnsureKeys(next); !ensured) return std::unexpected(ensured.error());
-  {
-    const std::lock_guard lock(config_mutex_);
-    config_ = std::make_shared<const config::Config>(std::move(next));
-  }
-  pool_->Configure(config());
-  Publish();
+  Apply(std::make_shared<const config::Config>(std::move(next)));
   return changes;
 }
 

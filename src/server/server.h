@@ -1,7 +1,11 @@
 // The whole gateway as a value: stores opened, credit recovered, workers listening. The command
 // line makes one, mounts the admin API on it, and waits for a signal.
 //
-// Start order, each step failing with one sentence: data directory, pepper, keys, journal (replay,
+// The configuration in force is that of the file with the accounts of the store on top
+// (config::WithAccounts). Either may change while it runs; changes are applied one at a time.
+//
+// Start order, each step failing with one sentence: data directory, pepper, keys, accounts (every
+// credential opened), journal (replay,
 // resolve what was open), request log, listeners. Nothing is listened on before the ledger is
 // right. Stop order: not ready, listeners closed, exchanges finish (drain deadline), the rest is
 // cut with its settlement, journal written.
@@ -22,8 +26,10 @@
 #include "net/http_server.h"
 #include "server/credit_host.h"
 #include "server/pool_host.h"
+#include "server/pool_metrics.h"
 #include "server/session.h"
 #include "server/worker.h"
+#include "store/account_store.h"
 #include "store/key_store.h"
 #include "store/request_log.h"
 #include "telemetry/log.h"
@@ -34,6 +40,8 @@ namespace weir::server {
 struct ServerOptions {
   config::Config config;
   std::optional<Secret> pepper;  // from the environment; none: the data directory's
+  // The text of WEIR_MASTER_KEY; none: the data directory's file, made at first need.
+  std::optional<Secret> master_key;
   int log_fd = 2;
   std::string version;
   decltype(SessionShared::page) page;  // see SessionShared
@@ -69,14 +77,19 @@ class Server {
   Result<std::string> Reload(config::Config config);
   // Makes workers see the keys as they are stored now; returns when all of them do.
   void PublishKeys();
+  // Takes over the accounts as they are stored now; returns when all workers see them. Calls under
+  // way keep what they started with, those that wait are asked again where they stand.
+  void PublishAccounts();
 
   // Blocks until SIGTERM or SIGINT, then drains; SIGHUP calls `reload`. A second SIGTERM cuts the
   // drain short. REQUIRES BlockSignals() before any thread was started.
   void WaitForSignal(const std::function<void()>& reload);
   static void BlockSignals();
 
-  std::shared_ptr<const config::Config> config() const;
+  std::shared_ptr<const config::Config> config() const;  // the one in force
+  std::shared_ptr<const config::Config> file() const;    // what the file says of it
   store::KeyStore& keys() { return *keys_; }
+  store::AccountStore& accounts() { return *accounts_; }
   const identity::Pepper& pepper() const { return *pepper_; }
   store::RequestLog& requests() { return *requests_; }
   CreditHost& credit() { return *credit_; }
@@ -95,6 +108,10 @@ class Server {
   void MakeWorkers(const ServerOptions& options);
   void RegisterGauges();
   void LogRest(const routing::RestBegan& rest);
+  // The configuration that `file` and the stores give.
+  config::Config InForce(const config::Config& file);
+  // Puts the stores' present state on `file` and shows it to all. REQUIRES change_mutex_.
+  void Apply(std::shared_ptr<const config::Config> file);
   void Publish();
   void Drain();
 
@@ -104,15 +121,19 @@ class Server {
   std::atomic<bool> draining_{false};
   std::vector<FirstSecret> first_secrets_;
 
+  std::mutex change_mutex_;  // one change at a time, from the signal's and the admin's thread
   mutable std::mutex config_mutex_;
+  std::shared_ptr<const config::Config> file_;
   std::shared_ptr<const config::Config> config_;
   std::shared_ptr<const identity::Pepper> pepper_;
 
   std::unique_ptr<telemetry::Log> log_;
   std::unique_ptr<telemetry::Metrics> metrics_;
   std::unique_ptr<store::KeyStore> keys_;
+  std::unique_ptr<store::AccountStore> accounts_;
   std::unique_ptr<store::RequestLog> requests_;
   std::unique_ptr<CreditHost> credit_;
+  PoolMetrics pool_metrics_;
   std::unique_ptr<PoolHost> pool_;
   std::unique_ptr<SessionShared> shared_;
   std::vector<std::unique_ptr<Worker>> workers_;

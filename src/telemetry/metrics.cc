@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <iterator>
@@ -130,6 +131,22 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
     {"weir_log_lines_dropped_total", "counter", "", "Log lines lost to a full queue."},
     {"weir_open_reservations", "gauge", "", "Requests that hold a reservation now."},
     {"weir_keys", "gauge", "", "API keys, revoked ones included."},
+    {"weir_account_usable", "gauge", "account",
+     "1 while the account could take a call, 0 while it rests, is full or switched off. "
+     "other: how many of the accounts without a series of their own could."},
+    {"weir_account_in_flight", "gauge", "account", "Calls that are under way at the account."},
+    {"weir_account_rests_total", "counter", "class",
+     "Rests of accounts that began or grew, by what they failed with."},
+    {"weir_pool_usable_accounts", "gauge", "pool",
+     "Accounts of the pool that can be used or are merely busy."},
+    {"weir_pool_resting_accounts", "gauge", "pool", "Accounts of the pool that rest."},
+    {"weir_pool_capacity", "gauge", "pool",
+     "Calls at once that the usable accounts of the pool allow; 0 is no limit."},
+    {"weir_pool_in_flight", "gauge", "pool", "Calls that are under way through the pool."},
+    {"weir_pool_waiting", "gauge", "pool", "Calls that wait for an account of the pool."},
+    {"weir_sticky_total", "counter", "result",
+     "Calls of sessions, by whether they kept their account: kept, away (it rests or is off), "
+     "escaped (it is busy, errs or is slow)."},
 });
 
 std::size_t OperationIndex(std::string_view name) {
@@ -249,6 +266,11 @@ void Metrics::AddCounter(std::string_view name, std::string_view help, std::stri
       {std::string(name), std::string(help), std::string(labels), true, std::move(read)});
 }
 
+void Metrics::AddCollector(Collect collect) {
+  const std::lock_guard lock(callbacks_mutex_);
+  collectors_.push_back(std::move(collect));
+}
+
 std::string Metrics::Text() const {
   std::string out;
   out.reserve(16 << 10);
@@ -358,6 +380,16 @@ std::string Metrics::Text() const {
       if (callbacks_[j].name != callbacks_[i].name) continue;
       line(callbacks_[j].name, callbacks_[j].labels, callbacks_[j].read());
       done[j] = true;
+    }
+  }
+  for (const Collect& collect : collectors_) {
+    for (const Family& family : collect()) {
+      const auto* const described = std::ranges::find(kDescriptions, family.name,
+                                                      &MetricDescription::name);
+      CHECK(described != kDescriptions.end(),
+            "a figure that the reference does not have is not found");
+      AppendHead(described->name, described->help, described->type, out);
+      for (const Series& series : family.series) line(family.name, series.labels, series.value);
     }
   }
   return out;

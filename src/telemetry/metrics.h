@@ -57,6 +57,20 @@ class Metrics {
   void AddGauge(std::string_view name, std::string_view help, std::string_view labels, Read read);
   void AddCounter(std::string_view name, std::string_view help, std::string_view labels, Read read);
 
+  // Registers figures whose series come and go, such as one for each account. `collect` is called
+  // once for each scrape, on the scraping thread. Types and help texts are those of the table;
+  // whoever collects bounds the number of series. A family is collected in one place only.
+  struct Series {
+    std::string labels;  // finished label text
+    std::int64_t value = 0;
+  };
+  struct Family {
+    std::string_view name;  // in the table of metrics.cc
+    std::vector<Series> series;
+  };
+  using Collect = std::function<std::vector<Family>()>;
+  void AddCollector(Collect collect);
+
   // The exposition text (version 0.0.4, what `promtool check metrics` reads). Any thread but a
   // worker that serves requests: it sums everything and takes a lock.
   std::string Text() const;
@@ -76,6 +90,7 @@ class Metrics {
   Instant started_at_;
   mutable std::mutex callbacks_mutex_;
   std::vector<Callback> callbacks_;
+  std::vector<Collect> collectors_;
 };
 
 // The content type of Text().

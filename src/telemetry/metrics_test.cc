@@ -186,6 +186,27 @@ TEST(Metrics, Callbacks_OfOneName_AreOneFamily) {
   EXPECT_THAT(text, Not(HasSubstr("ignored")));
 }
 
+TEST(Metrics, ACollector_IsAskedAtEachScrape) {
+  Metrics metrics(1, "v", {});
+  std::int64_t accounts = 1;
+  metrics.AddCollector([&] {
+    std::vector<Metrics::Family> families = {{.name = "weir_account_usable", .series = {}},
+                                             {.name = "weir_sticky_total", .series = {}}};
+    for (std::int64_t i = 0; i < accounts; ++i) {
+      families[0].series.push_back({"account=\"a" + std::to_string(i) + "\"", i});
+    }
+    families[1].series.push_back({"result=\"kept\"", 7});
+    return families;
+  });
+  EXPECT_THAT(metrics.Text(), HasSubstr("# TYPE weir_account_usable gauge\n"
+                                        "weir_account_usable{account=\"a0\"} 0\n# HELP"));
+  accounts = 2;
+  const std::string text = metrics.Text();
+  EXPECT_THAT(text, HasSubstr("weir_account_usable{account=\"a1\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("# TYPE weir_sticky_total counter\n"
+                              "weir_sticky_total{result=\"kept\"} 7\n"));
+}
+
 // The reference page and the exposition come from one table; this says that nothing in the text is
 // missing from it, and nothing in it from the text.
 TEST(Metrics, TheText_HasExactlyTheDescribedFamilies) {
@@ -199,6 +220,16 @@ TEST(Metrics, TheText_HasExactlyTheDescribedFamilies) {
         "weir_request_log_dropped_total", "weir_log_lines_dropped_total"}) {
     metrics.AddCounter(name, "x", "", [] { return 0; });
   }
+  metrics.AddCollector([] {
+    std::vector<Metrics::Family> families;
+    for (const std::string_view name :
+         {"weir_account_usable", "weir_account_in_flight", "weir_account_rests_total",
+          "weir_pool_usable_accounts", "weir_pool_resting_accounts", "weir_pool_capacity",
+          "weir_pool_in_flight", "weir_pool_waiting", "weir_sticky_total"}) {
+      families.push_back({.name = name, .series = {}});
+    }
+    return families;
+  });
   std::set<std::string> families;
   std::istringstream lines(metrics.Text());
   for (std::string line; std::getline(lines, line);) {
@@ -214,6 +245,10 @@ TEST(MetricsDeathTest, AFigureThatNobodyDescribed_EndsTheStart) {
   EXPECT_DEATH(metrics.AddGauge("weir_secret_figure", "x", "", [] { return 0; }), "reference");
   EXPECT_DEATH(metrics.AddGauge("weir_journal_records_total", "x", "", [] { return 0; }),
                "reference");
+  metrics.AddCollector([] {
+    return std::vector<Metrics::Family>{{.name = "weir_secret_figure", .series = {}}};
+  });
+  EXPECT_DEATH(metrics.Text(), "reference");
 }
 
 TEST(Metrics, Promtool_HasNoComplaint) {
