@@ -9,11 +9,17 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/json.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cli/completion.h"
@@ -129,6 +135,21 @@ TEST_F(CliTest, Validate_SaysWhatIsWrongWhere) {
               HasSubstr("cannot be read"));
 }
 
+TEST_F(CliTest, Validate_WarnsOfAPoolNobodyHas) {
+  const std::string path = Write("pools.yaml", std::string(kGood) +
+                                                   "pools: [{name: used}, {name: idle}]\n"
+                                                   "packages: [{name: p, pools: [used]}]\n");
+  Outcome outcome = Weir({"validate", path});
+  EXPECT_EQ(outcome.code, kExitDone) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("warning: no package has the pool idle; name it"));
+  EXPECT_THAT(outcome.err, Not(HasSubstr("the pool used")));
+  EXPECT_THAT(outcome.out, HasSubstr(": valid"));
+  outcome = Weir({"validate", "--json", path});
+  const boost::json::value result = boost::json::parse(outcome.out);
+  EXPECT_TRUE(result.at("files").at(0).at("valid").as_bool());
+  EXPECT_EQ(result.at("files").at(0).at("warnings").as_array().size(), 1U);
+}
+
 TEST_F(CliTest, Validate_NeverShowsASecret) {
   const std::string path =
       Write("secret.yaml", std::string(kGood) + "keys:\n  - name: k\n    secret: canary key\n");
@@ -146,6 +167,52 @@ TEST_F(CliTest, KeysWithoutAServer_SaysWhatToDo) {
   EXPECT_EQ(outcome.code, kExitFailed);
   EXPECT_THAT(outcome.err, HasSubstr("must look like http://127.0.0.1:8081"));
   EXPECT_THAT(outcome.err, Not(HasSubstr("canary")));
+}
+
+// What `weir keys create` with these options sends: the body of its request. The listener answers
+// it with a key.
+std::string BodySent(std::vector<std::string> options) {
+  namespace asio = boost::asio;
+  asio::io_context io;
+  asio::ip::tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
+  std::string body;
+  std::thread listener([&] {
+    boost::system::error_code error;
+    asio::ip::tcp::socket socket = acceptor.accept(error);
+    std::string request;
+    asio::read_until(socket, asio::dynamic_buffer(request), "\r\n\r\n", error);
+    body = request.substr(request.find("\r\n\r\n") + 4);
+    const auto length = request.find("content-length: ");
+    if (error || length == std::string::npos) return;
+    const std::size_t whole = std::strtoul(request.c_str() + length + 16, nullptr, 10);
+    if (body.size() < whole) {
+      asio::read(socket, asio::dynamic_buffer(body), asio::transfer_exactly(whole - body.size()),
+                 error);
+    }
+    asio::write(socket,
+                asio::buffer(std::string_view("HTTP/1.1 201 Created\r\nContent-Length: 39\r\n\r\n"
+                                              R"({"key":{"id":"key_1"},"secret":"wr_x"} )")),
+                error);
+  });
+  std::vector<std::string> words = {
+      "keys",        "create",
+      "--token",     "t",
+      "--admin-url", "http://127.0.0.1:" + std::to_string(acceptor.local_endpoint().port()),
+      "--name",      "a"};
+  words.insert(words.end(), options.begin(), options.end());
+  const Outcome outcome = Weir(std::move(words));
+  listener.join();
+  EXPECT_EQ(outcome.code, kExitDone) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("wr_x"));
+  return body;
+}
+
+TEST_F(CliTest, KeysCreate_SendsWhatWasAskedForAndNothingElse) {
+  EXPECT_EQ(BodySent({}), R"({"name":"a"})");
+  EXPECT_EQ(BodySent({"--workspace", "acme", "--package", "gold", "--codex-adaptation",
+                      "--no-downgrade", "--budget", "none"}),
+            R"({"name":"a","workspace":"acme","package":"gold","codex_adaptation":true,)"
+            R"("allow_downgrade":false,"limits":{"budget_usd":null}})");
 }
 
 TEST_F(CliTest, Reference_PrintsEveryPage) {

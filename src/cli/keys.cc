@@ -32,6 +32,9 @@ struct Options {
   std::vector<std::string> models;
   std::string expires_at;
   std::string workspace;
+  std::string package;
+  bool codex_adaptation = false;
+  bool no_downgrade = false;
   std::int64_t requests_per_minute = -1;
   std::int64_t tokens_per_minute = -1;
   std::int64_t concurrent_requests = -1;
@@ -164,6 +167,9 @@ int Create(const Options& options) {
   if (!options.models.empty()) body["models"] = Texts(options.models);
   if (!options.expires_at.empty()) body["expires_at"] = options.expires_at;
   if (!options.workspace.empty()) body["workspace"] = options.workspace;
+  if (!options.package.empty()) body["package"] = options.package;
+  if (options.codex_adaptation) body["codex_adaptation"] = true;
+  if (options.no_downgrade) body["allow_downgrade"] = false;
   json::object limits;
   if (options.requests_per_minute >= 0) limits["requests_per_minute"] = options.requests_per_minute;
   if (options.tokens_per_minute >= 0) limits["tokens_per_minute"] = options.tokens_per_minute;
@@ -270,6 +276,12 @@ void AddKeys(CLI::App& app, int& exit_code) {
   create->add_option("--expires-at", options->expires_at, "Such as 2027-01-31T12:00:00Z")
       ->type_name("TIME");
   create->add_option("--workspace", options->workspace, "Whose it is")->type_name("NAME");
+  create->add_option("--package", options->package, "What pools it has (default: its workspace's)")
+      ->type_name("NAME");
+  create->add_flag("--codex-adaptation", options->codex_adaptation,
+                   "Put its requests into the form a Codex-style backend takes");
+  create->add_flag("--no-downgrade", options->no_downgrade,
+                   "Never serve it by a lesser model under pressure");
   create->add_option("--requests-per-minute", options->requests_per_minute, "0 is no limit")
       ->check(CLI::NonNegativeNumber);
   create->add_option("--tokens-per-minute", options->tokens_per_minute, "0 is no limit")

@@ -1,4 +1,5 @@
-// `weir validate FILE...`: reads configurations as serve would and says everything that is wrong.
+// `weir validate FILE...`: reads configurations as serve would and says everything that is wrong or
+// looks it.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -23,7 +24,28 @@ struct Options {
   bool json = false;
 };
 
-std::vector<config::ConfigError> Check(const std::string& file) {
+struct Finding {
+  std::vector<config::ConfigError> errors;
+  std::vector<std::string> warnings;  // sentences about what is allowed and seldom meant
+};
+
+// Pools in no package: their accounts serve nobody, which a running gateway would never say.
+std::vector<std::string> UnusedPools(const config::Config& config) {
+  std::vector<bool> used(config.pools.size());
+  for (const config::Package& package : config.packages) {
+    for (const std::uint32_t pool : package.pools) used[pool] = true;
+  }
+  std::vector<std::string> warnings;
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    if (!used[i]) {
+      warnings.push_back("no package has the pool " + config.pools[i].name +
+                         "; name it in a package, or remove it");
+    }
+  }
+  return warnings;
+}
+
+Finding Check(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
   std::string text;
   if (in) {
@@ -33,14 +55,14 @@ std::vector<config::ConfigError> Check(const std::string& file) {
     text.resize(static_cast<std::size_t>(in.gcount()));
   }
   if (!in.is_open() || in.bad()) {
-    return {{.file = file,
-             .path = "",
-             .message = "cannot be read",
-             .fix = "check the path and its permissions"}};
+    return {.errors = {{.file = file,
+                        .path = "",
+                        .message = "cannot be read",
+                        .fix = "check the path and its permissions"}}};
   }
   auto parsed = config::ParseConfig(text, file, EnvironmentVariable);
-  if (parsed) return {};
-  return std::move(parsed.error());
+  if (parsed) return {.warnings = UnusedPools(*parsed)};
+  return {.errors = std::move(parsed.error())};
 }
 
 int RunValidate(const Options& options) {
@@ -48,7 +70,7 @@ int RunValidate(const Options& options) {
   admin::JsonWriter json;
   json.Open('{').Open("files", '[');
   for (const std::string& file : options.files) {
-    const std::vector<config::ConfigError> errors = Check(file);
+    const auto [errors, warnings] = Check(file);
     if (!errors.empty()) exit_code = kExitFailed;
     json.Open('{').Text("file", file).Flag("valid", errors.empty()).Open("errors", '[');
     for (const config::ConfigError& error : errors) {
@@ -63,7 +85,10 @@ int RunValidate(const Options& options) {
         std::fprintf(stderr, "%s\n", config::FormatConfigError(error).c_str());
       }
     }
-    json.Close(']').Close('}');
+    json.Close(']').Texts("warnings", warnings).Close('}');
+    for (const std::string& warning : warnings) {
+      if (!options.json) std::fprintf(stderr, "%s: warning: %s\n", file.c_str(), warning.c_str());
+    }
     if (!options.json && errors.empty()) std::printf("%s: valid\n", file.c_str());
   }
   json.Close(']').Close('}');
