@@ -3,6 +3,7 @@
 #include <openssl/ssl.h>
 
 #include <array>
+#include <boost/asio/buffer.hpp>
 #include <utility>
 
 #include "base/check.h"
@@ -27,6 +28,69 @@ int OriginIndex() {
 }
 
 iovec Piece(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
+
+// Asks a proxy for a tunnel to host:port. Empty when it stands, else why not; a cancelled socket
+// ends it. Nothing comes behind the head before we speak, so what does is no proxy's.
+Task<std::string> OpenTunnel(TcpSocket& socket, const std::string& host, std::uint16_t port) {
+  struct Wait {
+    TcpSocket& socket;
+    TcpSocket::wait_type what;
+    SystemError error;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter) {
+      socket.async_wait(what, [this, waiter](SystemError code) {
+        error = code;
+        waiter.resume();
+      });
+    }
+    void await_resume() const noexcept {}
+  };
+  SystemError error;
+  socket.non_blocking(true, error);
+  const bool v6 = host.find(':') != std::string::npos;
+  const std::string target = (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  const std::string ask = "CONNECT " + target + " HTTP/1.1\r\nhost: " + target + "\r\n\r\n";
+  std::size_t sent = 0;
+  while (sent < ask.size()) {
+    sent += socket.write_some(asio::buffer(ask.data() + sent, ask.size() - sent), error);
+    if (error == asio::error::would_block) {
+      Wait wait{socket, TcpSocket::wait_write, {}};
+      co_await wait;
+      error = wait.error;
+    }
+    if (error) co_return "proxy: " + error.message();
+  }
+  std::string head;
+  HeadScanner scanner;
+  const HeadLimits limits;
+  while (true) {
+    Wait wait{socket, TcpSocket::wait_read, {}};
+    co_await wait;
+    if (wait.error) co_return "proxy: " + wait.error.message();
+    std::array<char, 1024> room;
+    const std::size_t count = socket.read_some(asio::buffer(room), error);
+    if (error == asio::error::would_block) continue;
+    if (error) co_return "proxy: " + error.message();
+    head.append(room.data(), count);
+    switch (scanner.Scan(head, limits)) {
+      case HeadScanner::State::kIncomplete:
+        continue;
+      case HeadScanner::State::kComplete:
+        break;
+      default:
+        co_return "proxy: not an HTTP reply";
+    }
+    ResponseFrame frame;
+    const HeadError fault =
+        ParseResponse(std::string_view(head).substr(0, scanner.head_size()), limits, frame);
+    if (fault.status != 0) co_return "proxy: not an HTTP reply";
+    if (frame.status < 200 || frame.status > 299) {
+      co_return "proxy: it answered " + std::to_string(frame.status);
+    }
+    if (scanner.head_size() != head.size()) co_return "proxy: bytes behind its reply";
+    co_return std::string();
+  }
+}
 
 }  // namespace
 
@@ -199,13 +263,21 @@ UpstreamPool::Origin::~Origin() {
 UpstreamPool::UpstreamPool(Loop& loop) : loop_(loop) {}
 UpstreamPool::~UpstreamPool() = default;
 
-UpstreamPool::Origin& UpstreamPool::FindOrigin(const config::Upstream& upstream) {
+UpstreamPool::Origin& UpstreamPool::FindOrigin(const config::Upstream& upstream,
+                                               const config::Account* account) {
   std::string key = upstream.tls ? "https://" : "http://";
   key += upstream.host;
   key += ':';
   key += std::to_string(upstream.port);
   key += '|';
   key += upstream.ca_file;
+  const bool tunnel = account != nullptr && account->proxy.has_value();
+  if (tunnel) {
+    key += '|';
+    key += account->proxy->host;
+    key += ':';
+    key += std::to_string(account->proxy->port);
+  }
   auto& slot = origins_[key];
   if (slot) return *slot;
   slot = std::make_unique<Origin>();
@@ -213,6 +285,9 @@ UpstreamPool::Origin& UpstreamPool::FindOrigin(const config::Upstream& upstream)
   slot->host = upstream.host;
   slot->port = upstream.port;
   slot->tls = upstream.tls;
+  slot->tunnel = tunnel;
+  slot->dial_host = tunnel ? account->proxy->host : upstream.host;
+  slot->dial_port = tunnel ? account->proxy->port : upstream.port;
   if (!upstream.tls) return *slot;
 
   auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_client);
@@ -245,9 +320,9 @@ Task<Result<void>> UpstreamPool::ResolveHost(Origin& origin, Tick deadline,
                                              gateway::Interrupt& interrupt) {
   if (!origin.addresses.empty() && loop_.Now() < origin.addresses_until) co_return Result<void>();
   SystemError error;
-  const auto literal = asio::ip::make_address(origin.host, error);
+  const auto literal = asio::ip::make_address(origin.dial_host, error);
   if (!error) {
-    origin.addresses.assign(1, {literal, origin.port});
+    origin.addresses.assign(1, {literal, origin.dial_port});
     origin.addresses_until = kNoDeadline;
     co_return Result<void>();
   }
@@ -267,7 +342,7 @@ Task<Result<void>> UpstreamPool::ResolveHost(Origin& origin, Tick deadline,
   Waiting waiting;
   answer->waiter = &waiting.signal;
   const auto resolver = std::make_shared<TcpResolver>(loop_.context());
-  resolver->async_resolve(origin.host, std::to_string(origin.port),
+  resolver->async_resolve(origin.dial_host, std::to_string(origin.dial_port),
                           asio::ip::resolver_base::numeric_service,
                           [answer, resolver](SystemError code, TcpResolver::results_type found) {
                             if (answer->waiter == nullptr) return;
@@ -284,7 +359,7 @@ Task<Result<void>> UpstreamPool::ResolveHost(Origin& origin, Tick deadline,
   if (gave_up || answer->error) {
     if (!origin.addresses.empty()) co_return Result<void>();  // stale beats none: names seldom move
     co_return Fail(weir::ErrorCode::kConnectFailed, ErrorSource::kEnvironment,
-                   "cannot resolve " + origin.host + ": " +
+                   "cannot resolve " + origin.dial_host + ": " +
                        (gave_up ? "no answer in time" : answer->error.message()),
                    Retry::kOther);
   }
@@ -337,10 +412,18 @@ Task<Result<std::unique_ptr<UpstreamConnection>>> UpstreamPool::Connect(
     connecting.Arm(loop_, deadline);
     Awaiter attempt{connecting.socket, address, {}};
     co_await attempt;
+    std::string refused;
+    if (!attempt.error && origin.tunnel) {
+      refused = co_await OpenTunnel(connecting.socket, origin.host, origin.port);
+    }
     connecting.Disarm();
     interrupt.SetHook(nullptr);
     if (attempt.error) {
       why = attempt.error == asio::error::operation_aborted ? "timed out" : attempt.error.message();
+      continue;
+    }
+    if (!refused.empty()) {
+      why = std::move(refused);
       continue;
     }
     ++connects_;
@@ -361,7 +444,7 @@ Task<Result<std::unique_ptr<UpstreamConnection>>> UpstreamPool::Connect(
   }
   co_return Fail(
       weir::ErrorCode::kConnectFailed, ErrorSource::kUpstream,
-      "cannot connect to " + origin.host + ":" + std::to_string(origin.port) + ": " + why,
+      "cannot connect to " + origin.dial_host + ":" + std::to_string(origin.dial_port) + ": " + why,
       Retry::kOther);
 }
 
@@ -403,7 +486,7 @@ Task<Result<std::unique_ptr<UpstreamReply>>> UpstreamPool::Send(UpstreamRequest 
                                                                 gateway::Interrupt& interrupt) {
   using Code = weir::ErrorCode;
   const config::Upstream& upstream = *request.upstream;
-  Origin& origin = FindOrigin(upstream);
+  Origin& origin = FindOrigin(upstream, request.account);
   std::size_t body_size = 0;
   for (const auto piece : request.body) body_size += piece.size();
 

@@ -43,6 +43,11 @@ class UpstreamPool final : public gateway::Upstreams {
     std::string key;
     std::string host;
     std::uint16_t port = 0;
+    // Where the connection goes: the upstream itself, or the account's proxy, which is then asked
+    // for a tunnel to it (CONNECT, RFC 9110 section 9.3.6).
+    std::string dial_host;
+    std::uint16_t dial_port = 0;
+    bool tunnel = false;
     bool tls = false;
     std::vector<std::unique_ptr<UpstreamConnection>> idle;  // last used at the back
     std::vector<asio::ip::tcp::endpoint> addresses;
@@ -57,7 +62,7 @@ class UpstreamPool final : public gateway::Upstreams {
     ~Origin();
   };
 
-  Origin& FindOrigin(const config::Upstream& upstream);
+  Origin& FindOrigin(const config::Upstream& upstream, const config::Account* account);
   Task<Result<std::unique_ptr<UpstreamConnection>>> Connect(Origin& origin, Tick deadline,
                                                             gateway::Interrupt& interrupt);
   Task<Result<void>> ResolveHost(Origin& origin, Tick deadline, gateway::Interrupt& interrupt);

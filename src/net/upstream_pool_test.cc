@@ -147,6 +147,7 @@ class UpstreamPoolTest : public testing::Test {
     const std::array<std::string_view, 2> body = {"{\"a\":", "1}"};
     UpstreamRequest request;
     request.upstream = &upstream;
+    request.account = &account_;
     request.target = "/v1/responses";
     request.headers = "content-type: application/json\r\n";
     request.body = body;
@@ -184,6 +185,7 @@ class UpstreamPoolTest : public testing::Test {
   }
 
   Duration read_wait_ = Seconds(5);
+  config::Account account_;
   Loop loop_;
   UpstreamPool pool_{loop_};
 };
@@ -307,6 +309,45 @@ TEST_F(UpstreamPoolTest, BytesBehindAReply_MakeTheConnectionUnusable) {
   const auto upstream = UpstreamAt(peer.port);
   EXPECT_EQ(Call(upstream).body, "x");
   EXPECT_EQ(pool_.idle(), 0);
+}
+
+TEST_F(UpstreamPoolTest, AccountWithAProxy_GoesThroughATunnel_WhichIsReused) {
+  std::vector<std::string> seen;
+  Peer proxy({[&](Wire& wire) {
+    seen.push_back(wire.ReadRequest());
+    wire.Write("HTTP/1.1 200 Connection established\r\n\r\n");
+    for (std::string request; !(request = wire.ReadRequest()).empty();) {
+      seen.push_back(request);
+      wire.Write(Ok("through"));
+    }
+  }});
+  config::Upstream upstream = UpstreamAt(4711);
+  upstream.host = "api.example.com";  // for the proxy to resolve
+  account_.proxy = config::Proxy{.host = "127.0.0.1", .port = proxy.port};
+  EXPECT_EQ(Call(upstream).body, "through");
+  EXPECT_EQ(Call(upstream).body, "through");
+  EXPECT_EQ(pool_.connects(), 1);
+  pool_.CloseIdle(Duration{-1});
+  ASSERT_EQ(seen.size(), 3U);
+  EXPECT_EQ(seen[0], "CONNECT api.example.com:4711 HTTP/1.1\r\nhost: api.example.com:4711\r\n\r\n");
+  EXPECT_TRUE(seen[1].starts_with("POST /v1/responses HTTP/1.1\r\nhost: api.example.com:4711\r\n"));
+}
+
+TEST_F(UpstreamPoolTest, ProxyThatRefusesOrBabbles_IsConnectFailed) {
+  for (const std::string_view answer :
+       {"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\nbytes nobody asked for", "SSH-2.0-OpenSSH\r\n\r\n", ""}) {
+    Peer proxy({[&](Wire& wire) {
+      wire.ReadRequest();
+      if (!answer.empty()) wire.Write(answer);
+    }});
+    account_.proxy = config::Proxy{.host = "127.0.0.1", .port = proxy.port};
+    const Outcome outcome = Call(UpstreamAt(1));
+    ASSERT_TRUE(outcome.error) << answer;
+    EXPECT_EQ(outcome.error->code, weir::ErrorCode::kConnectFailed) << answer;
+    EXPECT_NE(outcome.error->detail.find("proxy"), std::string::npos) << outcome.error->detail;
+  }
 }
 
 TEST_F(UpstreamPoolTest, NothingListens_IsConnectFailed) {
