@@ -143,11 +143,18 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
       wanted.models = identity::ModelAllowList(spec.models);
       wanted.expires_at = spec.expires_at;
       wanted.limits = spec.limits;
+      wanted.workspace = spec.workspace;
+      wanted.package = spec.package;
+      wanted.codex_adaptation = spec.codex_adaptation;
+      wanted.allow_downgrade = spec.allow_downgrade;
       const bool same_models = (wanted.models == nullptr) == (existing->models == nullptr) &&
                                (wanted.models == nullptr || *wanted.models == *existing->models);
       if (same_models && wanted.environment == existing->environment &&
           wanted.permissions == existing->permissions &&
-          wanted.expires_at == existing->expires_at && wanted.limits == existing->limits) {
+          wanted.expires_at == existing->expires_at && wanted.limits == existing->limits &&
+          wanted.workspace == existing->workspace && wanted.package == existing->package &&
+          wanted.codex_adaptation == existing->codex_adaptation &&
+          wanted.allow_downgrade == existing->allow_downgrade) {
         continue;
       }
       const store::AuditNote note{now, "config", "update", "follows the configuration file"};
@@ -159,7 +166,10 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
                                   .permissions = spec.permissions,
                                   .models = spec.models,
                                   .expires_at = spec.expires_at,
-                                  .workspace = {},
+                                  .workspace = spec.workspace,
+                                  .package = spec.package,
+                                  .codex_adaptation = spec.codex_adaptation,
+                                  .allow_downgrade = spec.allow_downgrade,
                                   .limits = spec.limits};
     auto random = store::SystemRandom32();
     if (!random) return std::unexpected(random.error());
