@@ -10,7 +10,7 @@
 //
 // Invariants:
 //   1. No response holds a stored secret. A key's secret is in the response that made it and never
-//      again; upstream credentials are shown as "***".
+//      again; upstream credentials are shown as "***" and their last four characters.
 //   2. Errors are RFC 9457 problem details.
 //   3. A body with a member the handler does not know changes nothing: a misspelled limit must not
 //      become no limit.
@@ -33,8 +33,10 @@
 #include "gateway/credit_control.h"
 #include "gateway/ports.h"
 #include "identity/api_key.h"
+#include "routing/account_pool.h"
 
 namespace weir::store {
+class AccountStore;
 class KeyStore;
 class RequestLog;
 }  // namespace weir::store
@@ -78,6 +80,19 @@ struct NodeStatus {
   std::int64_t workers = 0;
 };
 
+// The accounts: where they are kept, how they fare, and the operator's hand on them.
+struct AccountPorts {
+  store::AccountStore* store = nullptr;  // never null while a request is handled
+  std::function<std::shared_ptr<const config::Config>()> file;  // without what the store adds to it
+  // Called after an account was stored, so that workers see it before the response leaves.
+  std::function<void()> changed;
+  std::function<bool(std::string_view id, Duration rest)> cool;
+  std::function<bool(std::string_view id)> clear;
+  std::function<std::optional<routing::AccountView>(std::string_view id)> view;
+  std::function<routing::PoolView(std::uint32_t pool)> view_pool;
+  std::function<routing::StickyCounts()> sticky;
+};
+
 // What the API stands on. All of it outlives the API; the functions are called on its thread.
 struct AdminPorts {
   store::KeyStore& keys;
@@ -93,6 +108,7 @@ struct AdminPorts {
   // None: the credit machine has never seen the key.
   std::function<std::optional<gateway::KeyStanding>(KeyId)> standing;
   std::function<std::string()> metrics;  // the Prometheus text
+  AccountPorts accounts;
 };
 
 class AdminApi {

@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "config/accounts.h"
 #include "config/defaults.h"
+#include "store/account_store.h"
 #include "store/key_store.h"
 #include "store/request_log.h"
 
@@ -42,6 +43,10 @@ class AdminApiTest : public testing::Test {
     auto requests = store::RequestLog::Open((directory_ / "requests.db").string());
     CHECK(requests.has_value(), "a new file opens");
     requests_ = std::move(*requests);
+    auto accounts = store::AccountStore::Open(
+        ":memory:", store::MasterKeySource(directory_.string(), std::nullopt));
+    CHECK(accounts.has_value(), "an in-memory database opens");
+    accounts_ = std::move(*accounts);
     config::Config config = config::EmbeddedDefault();
     config.brand.key_prefix = "wr_";
     config.accounts[0].api_key = Secret("canary-upstream-secret");
@@ -64,7 +69,15 @@ class AdminApiTest : public testing::Test {
                    },
                    .keys_changed = [this] { ++published_; },
                    .standing = [this](KeyId) { return standing_; },
-                   .metrics = [] { return std::string("weir_up 1\n"); }},
+                   .metrics = [] { return std::string("weir_up 1\n"); },
+                   .accounts = {.store = accounts_.get(),
+                                .file = [this] { return config_; },
+                                .changed = [] {},
+                                .cool = [](std::string_view, Duration) { return true; },
+                                .clear = [](std::string_view) { return true; },
+                                .view = [](std::string_view) { return std::nullopt; },
+                                .view_pool = [](std::uint32_t) { return routing::PoolView{}; },
+                                .sticky = [] { return routing::StickyCounts{}; }}},
         HashToken(kToken), std::vector<std::string>{"admin.example.com"});
   }
   ~AdminApiTest() override { std::filesystem::remove_all(directory_); }
@@ -120,6 +133,7 @@ class AdminApiTest : public testing::Test {
   std::unique_ptr<store::KeyStore> keys_;
   std::filesystem::path directory_;
   std::unique_ptr<store::RequestLog> requests_;
+  std::unique_ptr<store::AccountStore> accounts_;
   std::shared_ptr<const config::Config> config_;
   Instant now_ = kStart;
   SeededRandom random_{7};
@@ -661,12 +675,15 @@ TEST_F(AdminApiTest, PoolsPackagesAndWorkspaces_AreListedWithTheirKeys) {
   Create(R"({"name":"two","workspace":"acme","package":"plain"})");
   Create(R"({"name":"three","package":"gold"})");
   Json(Send("DELETE", "/admin/v1/keys/" + Create(R"({"name":"gone","workspace":"acme"})")));
-  EXPECT_EQ(Send("GET", "/admin/v1/pools").body,
-            R"({"concurrency":0,"data":[)"
-            R"({"name":"main","accounts":["openai/a"],"concurrency":4,)"
-            R"("queue":{"size":9,"per_key":2,"wait_ms":5000}},)"
-            R"({"name":"key:hers","accounts":["openai/hers"],"concurrency":0,)"
-            R"("queue":{"size":9,"per_key":2,"wait_ms":5000}}]})");
+  EXPECT_EQ(
+      Send("GET", "/admin/v1/pools").body,
+      R"({"concurrency":0,"data":[)"
+      R"({"name":"main","accounts":["openai/a"],"concurrency":4,)"
+      R"("queue":{"size":9,"per_key":2,"wait_ms":5000},)"
+      R"("state":{"usable_accounts":0,"resting_accounts":0,"capacity":0,"in_flight":0,"waiting":0}},)"
+      R"({"name":"key:hers","accounts":["openai/hers"],"concurrency":0,)"
+      R"("queue":{"size":9,"per_key":2,"wait_ms":5000},)"
+      R"("state":{"usable_accounts":0,"resting_accounts":0,"capacity":0,"in_flight":0,"waiting":0}}]})");
   EXPECT_EQ(Send("GET", "/admin/v1/packages").body,
             R"({"data":[{"name":"plain","pools":["main"],"default":true,"keys":1},)"
             R"({"name":"gold","pools":["main"],"default":false,"keys":2},)"

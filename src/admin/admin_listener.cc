@@ -69,7 +69,17 @@ class AdminListener final : public net::HttpHandler {
         .random = store::SystemRandom32,
         .keys_changed = [&server] { server.PublishKeys(); },
         .standing = [&server](KeyId key) { return server.credit().Standing(key); },
-        .metrics = [&server] { return server.metrics().Text(); }};
+        .metrics = [&server] { return server.metrics().Text(); },
+        .accounts =
+            {.store = &server.accounts(),
+             .file = [&server] { return server.file(); },
+             .changed = [&server] { server.PublishAccounts(); },
+             .cool = [&server](std::string_view id,
+                               Duration rest) { return server.pool().Cool(id, rest); },
+             .clear = [&server](std::string_view id) { return server.pool().Clear(id); },
+             .view = [&server](std::string_view id) { return server.pool().ViewAccount(id); },
+             .view_pool = [&server](std::uint32_t pool) { return server.pool().ViewPool(pool); },
+             .sticky = [&server] { return server.pool().Sticky(); }}};
   }
 
   static NodeStatus Status(server::Server& server) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "admin/account_json.h"
 #include "admin/handlers.h"
 #include "admin/json_writer.h"
 #include "admin/price_text.h"
@@ -41,6 +42,15 @@ std::string_view NameOf(config::AdaptProfile profile) {
   return "unknown";
 }
 
+// What the file says of it; how it does now is beside this, not in it.
+void WriteAccount(const config::Account& account, JsonWriter& json) {
+  json.Open('{').Text("id", account.id).TextOrNull("api_key", account.api_key.empty() ? "" : "***");
+  WriteAccountTerms(account, json);
+  json.Close('}');
+}
+
+}  // namespace
+
 void WriteCapabilities(std::uint32_t capabilities, JsonWriter& json) {
   json.Open("capabilities", '[');
   for (const auto& [bit, name] :
@@ -53,13 +63,8 @@ void WriteCapabilities(std::uint32_t capabilities, JsonWriter& json) {
   json.Close(']');
 }
 
-// What the file says of it; how it does now is beside this, not in it.
-void WriteAccount(const config::Account& account, JsonWriter& json) {
-  json.Open('{')
-      .Text("id", account.id)
-      .TextOrNull("api_key", account.api_key.empty() ? "" : "***")
-      .Flag("enabled", account.enabled)
-      .Flag("draining", account.draining);
+void WriteAccountTerms(const config::Account& account, JsonWriter& json) {
+  json.Flag("enabled", account.enabled).Flag("draining", account.draining);
   if (account.models.empty()) {
     json.Null("models");
   } else {
@@ -74,11 +79,8 @@ void WriteAccount(const config::Account& account, JsonWriter& json) {
       .Time("expires_at", account.expires_at)
       .Texts("reserved_for", account.keys)
       .Text("profile", NameOf(account.adapt))
-      .TextOrNull("proxy", account.proxy ? config::FormatProxy(*account.proxy) : std::string())
-      .Close('}');
+      .TextOrNull("proxy", account.proxy ? config::FormatProxy(*account.proxy) : std::string());
 }
-
-}  // namespace
 
 void WritePrice(const config::Price& price, JsonWriter& json) {
   json.Text("input_usd_per_million", config::FormatUsdPerMillion(price.input))
@@ -179,7 +181,9 @@ AdminResponse ListPools(const Call& call) {
   const auto config = call.ports.config();
   JsonWriter json;
   json.Open('{').Number("concurrency", config->concurrency).Open("data", '[');
-  for (const config::Pool& pool : config->pools) {
+  for (std::uint32_t i = 0; i < config->pools.size(); ++i) {
+    const config::Pool& pool = config->pools[i];
+    const routing::PoolView now = call.ports.accounts.view_pool(i);
     json.Open('{').Text("name", pool.name).Open("accounts", '[');
     for (const std::uint32_t account : pool.accounts) {
       if (account < config->accounts.size()) json.Element(config->accounts[account].id);
@@ -191,7 +195,16 @@ AdminResponse ListPools(const Call& call) {
         .Number("per_key", pool.queue.per_key)
         .Number("wait_ms", pool.queue.wait.ns / 1'000'000)
         .Close('}')
-        .Close('}');
+        .Open("state", '{')
+        .Number("usable_accounts", now.usable)
+        .Number("resting_accounts", now.resting);
+    // 0 means no limit in the view; with nothing usable there is no capacity at all.
+    if (now.capacity == 0 && now.usable > 0) {
+      json.Null("capacity");
+    } else {
+      json.Number("capacity", now.capacity);
+    }
+    json.Number("in_flight", now.in_flight).Number("waiting", now.waiting).Close('}').Close('}');
   }
   json.Close(']').Close('}');
   return JsonResponse(json.Take());

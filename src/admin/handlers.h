@@ -1,6 +1,6 @@
-// The handlers, by resource: keys.cc, requests.cc, ledger.cc, catalog.cc (models, upstreams, pools,
-// packages and workspaces), effective_config.cc, status.cc. Private to this folder; admin/routes
-// names them.
+// The handlers, by resource: keys.cc, accounts.cc, requests.cc, ledger.cc, catalog.cc (models,
+// upstreams, pools, packages and workspaces), effective_config.cc, status.cc. Private to this
+// folder; admin/routes names them.
 #pragma once
 
 #include "admin/call.h"
@@ -13,6 +13,17 @@ AdminResponse GetKey(const Call& call);
 AdminResponse PatchKey(const Call& call);
 AdminResponse RotateKey(const Call& call);
 AdminResponse RevokeKey(const Call& call);
+
+AdminResponse CreateAccount(const Call& call);
+AdminResponse ListAccounts(const Call& call);
+AdminResponse GetAccount(const Call& call);
+AdminResponse PatchAccount(const Call& call);
+AdminResponse DeleteAccount(const Call& call);
+AdminResponse CoolAccount(const Call& call);
+AdminResponse ClearAccount(const Call& call);
+AdminResponse DrainAccount(const Call& call);
+AdminResponse UndrainAccount(const Call& call);
+AdminResponse GetAccountAudit(const Call& call);
 
 AdminResponse ListRequests(const Call& call);
 AdminResponse GetRequest(const Call& call);

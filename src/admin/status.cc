@@ -62,6 +62,7 @@ std::string StyleHash() {
 
 AdminResponse GetStatus(const Call& call) {
   const NodeStatus status = call.ports.status();
+  const routing::StickyCounts sticky = call.ports.accounts.sticky();
   JsonWriter json;
   json.Open('{')
       .Text("version", status.version)
@@ -78,6 +79,11 @@ AdminResponse GetStatus(const Call& call) {
       .Number("connections", status.connections)
       .Number("requests_in_progress", status.requests)
       .Number("keys", static_cast<std::int64_t>(call.ports.keys.table()->size()))
+      .Open("sticky", '{')
+      .Number("kept", sticky.kept)
+      .Number("away", sticky.away)
+      .Number("escaped", sticky.escaped)
+      .Close('}')
       .Close('}');
   return JsonResponse(json.Take());
 }
