@@ -15,6 +15,7 @@ void AddServe(CLI::App& app, int& exit_code);
 void AddDemo(CLI::App& app, int& exit_code);
 void AddValidate(CLI::App& app, int& exit_code);
 void AddKeys(CLI::App& app, int& exit_code);
+void AddAccounts(CLI::App& app, int& exit_code);
 void AddVersion(CLI::App& app, int& exit_code);
 // Walks `app`, so it is added last and sees every other subcommand.
 void AddCompletion(CLI::App& app, int& exit_code);

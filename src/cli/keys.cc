@@ -3,16 +3,13 @@
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "admin/token.h"
-#include "cli/admin_client.h"
+#include "cli/admin_call.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/serve.h"
 
 namespace weir::cli {
 
@@ -20,11 +17,7 @@ namespace json = boost::json;
 
 namespace {
 
-struct Options {
-  std::string admin_url;
-  std::string token;
-  std::string data_dir = "weir-data";
-  bool json = false;
+struct Options : Connection {
   // create
   std::string name;
   std::string environment;
@@ -47,73 +40,6 @@ struct Options {
   std::string key;
   std::int64_t overlap_seconds = 0;
 };
-
-// Where the API is and what opens it: the command line, then the environment, then what a running
-// `weir serve` left in the data directory.
-Result<AdminClient> Connect(const Options& options) {
-  std::string url = options.admin_url;
-  if (url.empty()) {
-    std::ifstream in(options.data_dir + "/admin-url");
-    std::getline(in, url);
-  }
-  if (url.empty()) url = "http://127.0.0.1:8081";
-  if (!options.token.empty()) return AdminClient::Make(url, Secret(options.token));
-  auto token = admin::LoadToken(options.data_dir);
-  if (!token) {
-    return Fail(ErrorCode::kNotFound, ErrorSource::kCaller,
-                token.error().detail +
-                    "; name the data directory of weir serve with --data-dir, or set "
-                    "WEIR_ADMIN_TOKEN");
-  }
-  return AdminClient::Make(url, std::move(*token));
-}
-
-std::string Text(const json::value& value, std::string_view name) {
-  const auto* object = value.if_object();
-  const auto* member = object == nullptr ? nullptr : object->if_contains(name);
-  if (member == nullptr || member->is_null()) return "-";
-  if (member->is_string()) return std::string(member->get_string());
-  return json::serialize(*member);
-}
-
-// A problem of the API in one line: "the detail (name: must ...)".
-std::string ProblemText(const AdminReply& reply, const json::value& body) {
-  const auto* object = body.if_object();
-  if (object == nullptr || !object->contains("detail")) {
-    return "the admin listener answered with status " + std::to_string(reply.status);
-  }
-  std::string text = Text(body, "detail");
-  if (const auto* errors = object->if_contains("errors"); errors != nullptr && errors->is_array()) {
-    for (const json::value& error : errors->get_array()) {
-      const bool pointer = error.is_object() && error.get_object().contains("pointer");
-      text += "\n  " + Text(error, pointer ? "pointer" : "parameter") + " " + Text(error, "detail");
-    }
-  }
-  return text;
-}
-
-// Sends, prints a problem if there is one, and hands over the parsed body otherwise.
-std::optional<json::value> Ask(const Options& options, std::string_view method,
-                               const std::string& target, const std::string& body = {}) {
-  const auto client = Connect(options);
-  if (!client) {
-    PrintError(client.error().detail);
-    return std::nullopt;
-  }
-  const auto reply = client->Send(method, target, body);
-  if (!reply) {
-    PrintError(reply.error().detail);
-    return std::nullopt;
-  }
-  json::error_code error;
-  json::value value = json::parse(reply->body, error);
-  if (error) value = nullptr;
-  if (reply->status >= 300 || error) {
-    PrintError(ProblemText(*reply, value));
-    return std::nullopt;
-  }
-  return value;
-}
 
 // A key is named by its id or by its name. Prints what is wrong.
 std::optional<std::string> KeyId(const Options& options) {
@@ -151,12 +77,6 @@ void PrintSecret(const Options& options, const json::value& made) {
   std::printf("id      %s\nname    %s\nsecret  %s\n\nThe secret is not shown again.\n",
               key == nullptr ? "-" : Text(*key, "id").c_str(),
               key == nullptr ? "-" : Text(*key, "name").c_str(), Text(made, "secret").c_str());
-}
-
-json::array Texts(const std::vector<std::string>& texts) {
-  json::array out;
-  for (const std::string& text : texts) out.emplace_back(text);
-  return out;
 }
 
 int Create(const Options& options) {
@@ -237,24 +157,6 @@ int Rotate(const Options& options) {
   if (!made) return kExitFailed;
   PrintSecret(options, *made);
   return kExitDone;
-}
-
-void AddConnection(CLI::App& command, Options& options) {
-  command
-      .add_option("--admin-url", options.admin_url,
-                  "Admin listener (default: the one data_dir names, then http://127.0.0.1:8081)")
-      ->envname("WEIR_ADMIN_URL")
-      ->type_name("URL");
-  command
-      .add_option("--token", options.token,
-                  "Admin token (default: the one in data_dir; others can read a command line)")
-      ->envname("WEIR_ADMIN_TOKEN")
-      ->type_name("TOKEN");
-  command.add_option("--data-dir", options.data_dir, "Data directory of weir serve")
-      ->envname("WEIR_DATA_DIR")
-      ->type_name("DIR")
-      ->capture_default_str();
-  command.add_flag("--json", options.json, "Print the API's answer as JSON");
 }
 
 }  // namespace

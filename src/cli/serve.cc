@@ -126,6 +126,9 @@ int RunGateway(config::Config config, const std::function<void(const Ready&)>& r
   if (const auto pepper = EnvironmentVariable("WEIR_KEY_PEPPER"); pepper && !pepper->empty()) {
     options.pepper = Secret(*pepper);
   }
+  if (const auto key = EnvironmentVariable("WEIR_MASTER_KEY"); key && !key->empty()) {
+    options.master_key = Secret(*key);
+  }
   auto started = server::Server::Start(std::move(options));
   if (!started) {
     std::fprintf(stderr, "weir: %s\n", started.error().detail.c_str());

@@ -263,6 +263,108 @@ def hard_stop(tally):
     gateway.stop()
 
 
+RUN_TIME_SECRET = "canary-run-time-credential-83e0"
+
+
+def holds(folder, text):
+    """The files under `folder` that hold `text`, read as bytes."""
+    found = []
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(path, name), "rb") as file:
+                if text.encode() in file.read():
+                    found.append(name)
+    return found
+
+
+def accounts_at_run_time(tally):
+    gateway = Gateway().start()
+
+    def accounts(*words, env=None, **options):
+        done = gateway.command("accounts", *words, "--json", env={**os.environ, **(env or {})}, **options)
+        return done, json.loads(done.stdout) if done.returncode == 0 else {}
+
+    def served(name):
+        return accounts("list")[1].get("data") and next(
+            account["state"]["served"] for account in accounts("list")[1]["data"] if account["id"] == name)
+
+    done, made = accounts("create", "--upstream", "here", "--name", "extra", "--key-env", "EXTRA",
+                          env={"EXTRA": RUN_TIME_SECRET})
+    tally.check("an account is made while it runs", made.get("id") == "here/extra" and made["in_force"],
+                done.stdout + done.stderr)
+    tally.check("its credential is not shown", RUN_TIME_SECRET not in done.stdout + done.stderr and
+                made.get("api_key_ends_in") == "83e0", done.stdout)
+    # With the account of the file off, only the new one is left to serve.
+    done, off = accounts("update", "here", "--disable")
+    tally.check("one of the file is switched off", off.get("enabled") is False, done.stdout + done.stderr)
+    tally.check("calls are served through the new one", [gateway.ask()[0] for _ in range(3)] == [200] * 3 and
+                served("here/extra") == 3, str(served("here/extra")))
+    text = weir.fetch(f"{gateway.admin_url}/metrics")[2].decode()
+    tally.check("its metrics have a label of their own", 'weir_account_usable{account="here/extra"} 1\n' in text and
+                'weir_account_usable{account="here"} 0\n' in text and "weir_pool_usable_accounts" in text, text[-2000:])
+
+    done, cooled = accounts("cool", "here/extra", "--seconds", "30")
+    tally.check("it rests when told", cooled.get("state", {}).get("fitness") == "resting", done.stdout + done.stderr)
+    status, headers, _ = gateway.ask()
+    tally.check("with none left the refusal says when to come back", status in (429, 503) and
+                1 <= int(headers.get("retry-after", "0")) <= 30, f"{status} {dict(headers)}")
+    accounts("clear", "here/extra")
+    tally.check("cleared it serves again", gateway.ask()[0] == 200)
+
+    # A drain lets a call under way finish.
+    with socket.create_connection(("127.0.0.1", gateway.port), 20) as peer:
+        body = b'{"model":"m1","input":"Count from 1 to 8 slowly","stream":true}'
+        peer.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer " + KEY.encode() +
+                     b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        data = peer.recv(1 << 16)
+        done, drained = accounts("drain", "here/extra")
+        tally.check("it drains", drained.get("draining") is True and drained["state"]["in_flight"] == 1,
+                    done.stdout + done.stderr)
+        while not data.endswith(b"0\r\n\r\n") and (part := peer.recv(1 << 16)):
+            data += part
+    tally.check("the stream under way finishes", b"event: response.completed" in data, data[-300:])
+    tally.check("and no new call goes there", gateway.ask()[0] in (429, 503))
+
+    gateway.server.kill()
+    tally.check("kill -9 leaves no credential on the disk", holds(f"{gateway.folder}/data", RUN_TIME_SECRET) == [],
+                str(holds(f"{gateway.folder}/data", RUN_TIME_SECRET)))
+    gateway.server = weir.Server(gateway.config(), gateway.folder, gateway.port)
+    _, again = accounts("list", "--source", "api")
+    account = (again.get("data") or [{}])[0]
+    tally.check("it is there after kill -9, and still draining", account.get("id") == "here/extra" and
+                account["draining"] and account["in_force"], str(again))
+    accounts("undrain", "here/extra")
+    tally.check("and serves once undrained", gateway.ask()[0] == 200 and served("here/extra") == 1)
+    gateway.server.child.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    tally.check("a reload of the file keeps it", gateway.ask()[0] == 200 and served("here/extra") == 2)
+
+    # Rotation of the master key: refused beside a running gateway, then wrong key, reseal, start.
+    os.rename(f"{gateway.folder}/data/master.key", f"{gateway.folder}/old.key")
+    reseal = ("reseal", "--old-key-file", f"{gateway.folder}/old.key")
+    done, _ = accounts(*reseal)
+    tally.check("reseal beside a running gateway is refused", done.returncode == 1 and "stop" in done.stderr,
+                done.stderr)
+    log_before = gateway.server.errors()
+    gateway.server.stop()
+    done = subprocess.run([weir.binary(), "serve", "--config", f"{gateway.folder}/weir.yaml"], capture_output=True,
+                          text=True, timeout=20, check=False)
+    tally.check("another master key is refused in one sentence with the fix", done.returncode == 1 and
+                "reseal" in done.stderr and RUN_TIME_SECRET not in done.stderr, done.stderr)
+    done, resealed = accounts(*reseal)
+    tally.check("reseal", resealed.get("resealed") == 1, done.stdout + done.stderr)
+    os.remove(f"{gateway.folder}/old.key")
+    gateway.server = weir.Server(gateway.config(), gateway.folder, gateway.port)
+    tally.check("it starts and serves with the new key", gateway.ask()[0] == 200)
+    tally.check("no log line holds the credential", RUN_TIME_SECRET not in log_before + gateway.server.errors())
+    done, _ = accounts("delete", "here/extra")
+    tally.check("deleted it is gone", done.returncode == 0 and
+                "here/extra" not in [one["id"] for one in accounts("list")[1]["data"]], done.stderr)
+    tally.check("the credential is nowhere in the folder", holds(gateway.folder, RUN_TIME_SECRET) == [],
+                str(holds(gateway.folder, RUN_TIME_SECRET)))
+    gateway.stop()
+
+
 def rate_limit(tally):
     gateway = Gateway(rate=100).start()
     replies = [gateway.ask() for _ in range(140)]
@@ -308,6 +410,7 @@ def run(tally):
     drain(tally)
     hard_stop(tally)
     rate_limit(tally)
+    accounts_at_run_time(tally)
 
 
 if __name__ == "__main__":
