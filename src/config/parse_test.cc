@@ -100,7 +100,7 @@ models:
     capabilities: [chat, transcription]
     permission: acme
     routes: [second, {upstream: first, model: big-2026}]
-    price: {input: 2.50, output: 10, request: 0.001, version: 4}
+    price: {input: 2.50, output: 10, request: 0.001, audio_second: 0.0001, version: 4}
     output_tokens_max: 1000
     input_tokens_max: 2000
   - id: "*"
@@ -155,6 +155,7 @@ upstreams:
   EXPECT_EQ(big.price->cache_write.p, 2'500'000);
   EXPECT_EQ(big.price->output.p, 10'000'000);
   EXPECT_EQ(big.price->per_request.n, 1'000'000);
+  EXPECT_EQ(big.price->audio_second.n, 100'000);
   EXPECT_EQ(big.price->version, 4U);
   EXPECT_EQ(config.models[1].routes[0].upstream_model, "");  // the wildcard: as the caller said
   EXPECT_EQ(config.models[1].price->input.p, 1);

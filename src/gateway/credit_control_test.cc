@@ -88,6 +88,38 @@ TEST_F(CreditTest, Admit_WithinEverything_HoldsTheBoundAndFillsTheViews) {
   EXPECT_EQ(records.count, 2U);
 }
 
+// 100 nano-USD a millisecond: held for the bound, charged for what it was, and the same after a
+// crash that left nothing but a checkpoint.
+TEST_F(CreditTest, Audio_IsHeldChargedAndRecovered) {
+  config::Price price = kPrice;
+  price.audio_second = {100'000};
+  const auto admit = [&] {
+    return credit.Admit({.request = Request(next_request++),
+                         .key = Key(1),
+                         .limits = Budget(1'000'000),
+                         .quote = {.price = price,
+                                   .input_tokens_bound = 100,
+                                   .output_tokens_bound = 10,
+                                   .audio_ms_bound = 3'000,
+                                   .output_tokens_useful = 10}},
+                        kNow, records);
+  };
+  EXPECT_EQ(admit().held.n, 100'000 + 20'000 + 300'000);
+  Usage used = Used(10, 5);
+  used.audio_ms = 2'500;
+  EXPECT_EQ(Settle(1, used).charged.n, 10'000 + 10'000 + 250'000);
+
+  EXPECT_EQ(admit().held.n, 420'000);
+  used.source = UsageSource::kCheckpoint;
+  credit.Checkpoint({Request(2), used}, kNow, records);
+  CreditControl again;
+  std::span<const std::uint8_t> bytes = records.bytes;
+  while (!bytes.empty()) ASSERT_EQ(again.Replay(ledger::Decode(bytes).value()), std::nullopt);
+  ledger::RecordBuffer resolved;
+  EXPECT_EQ(again.ResolveOpen(kNow, resolved).charged.n, 270'000);
+  EXPECT_EQ(again.Totals().charged.n, 540'000);
+}
+
 // Every row is refused by its own check and by all that come after it: the first one answers.
 TEST_F(CreditTest, Refusals_AnswerInOrder) {
   config::KeyLimits limits = Budget(300'000);

@@ -173,10 +173,10 @@ Task<void> ReadFailure(Exchange& x, Attempt& attempt, std::unique_ptr<UpstreamRe
 }
 
 // What a reply that is held whole is called. A transcript may be text of several kinds.
-std::string ContentTypeOf(const Exchange& x, bool json) {
+std::string_view ContentTypeOf(const Exchange& x, bool json) {
   if (json) return "application/json";
   const std::string_view type = x.reply->Find("content-type");
-  return std::string(type.empty() ? "text/plain; charset=utf-8" : type);
+  return type.empty() ? "text/plain; charset=utf-8" : type;
 }
 
 Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& runtime,
@@ -184,7 +184,7 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
   const config::Upstream& upstream = *attempt.upstream;
   dialect::JsonMeter meter(x.operation.dialect);
   const bool json = IsJsonReply(x);
-  const std::string type = ContentTypeOf(x, json);
+  const std::string_view type = ContentTypeOf(x, json);
   std::int64_t total = 0;
   bool ended = false;
   std::optional<Error> lost;

@@ -297,7 +297,7 @@ def audit(tally, upstream, callers, records):
         seen["cut"] += 1
         charged = record.fields["charged"] if record.kind == journal.SETTLE else 0
         seen["voided"] += record.kind == journal.VOID
-        truth = journal.Usage(0, sent["input"] if sent else 0, 0, 0, sent["output"] if sent else 0, 0)
+        truth = journal.Usage(0, sent["input"] if sent else 0, 0, 0, sent["output"] if sent else 0, 0, 0)
         price = journal.price_nano_usd(record.price, truth)
         slack = record.price.input * INPUT_SLACK_TOKENS // 1000
         tally.check("double: a cut reply is charged at most what was sent", charged <= price + slack,

@@ -13,14 +13,14 @@ import tempfile
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 Record = collections.namedtuple("Record", "kind time request key price fields usage")
-Price = collections.namedtuple("Price", "version input cached_input cache_write output per_request")
-Usage = collections.namedtuple("Usage", "source input cached_input cache_write output reasoning")
+Price = collections.namedtuple("Price", "version input cached_input cache_write output per_request audio_second")
+Usage = collections.namedtuple("Usage", "source input cached_input cache_write output reasoning audio_ms")
 INTENT, CHECKPOINT, SETTLE, VOID, FUND = 1, 2, 3, 4, 5
 
 
 class Reader:
     def __init__(self, data):
-        self.data, self.at = data, 0
+        self.data, self.at, self.version = data, 0, 1
 
     def take(self, form):
         values = struct.unpack_from("<" + form, self.data, self.at)
@@ -44,10 +44,16 @@ class Reader:
         return "".join(ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
 
     def price(self):
-        return Price(*(self.varint() for _ in Price._fields))
+        plain = [self.varint() for _ in Price._fields[:-1]]
+        return Price(*plain, self.audio())
 
     def usage(self):
-        return Usage(self.take("B"), *(self.varint() for _ in Usage._fields[1:]))
+        plain = [self.take("B"), *(self.varint() for _ in Usage._fields[1:-1])]
+        return Usage(*plain, self.audio())
+
+    def audio(self):
+        """The figure that only version 2 has."""
+        return self.varint() if self.version == 2 else 0
 
 
 def decode(data):
@@ -58,8 +64,9 @@ def decode(data):
         reader = Reader(data[at:at + length])
         reader.take("H")
         version, kind, time = reader.take("BBq")
-        if version != 1:
+        if version not in (1, 2):
             raise ValueError(f"record version {version}")
+        reader.version = version
         if kind == FUND:
             key = reader.id()
             zigzag = reader.varint()
@@ -91,7 +98,7 @@ def price_nano_usd(price, usage):
     """Exact in pUSD, rounded once, up."""
     plain = usage.input - usage.cached_input - usage.cache_write
     pico = (price.input * plain + price.cached_input * usage.cached_input + price.cache_write * usage.cache_write +
-            price.output * usage.output + price.per_request * 1000)
+            price.output * usage.output + price.audio_second * usage.audio_ms + price.per_request * 1000)
     return -(-pico // 1000)
 
 
