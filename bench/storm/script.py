@@ -6,6 +6,8 @@ applies them; the judge reads the times at which they were really applied.
 import dataclasses
 import random
 
+EARLY = 0.15  # seconds
+
 
 @dataclasses.dataclass
 class Window:
@@ -146,7 +148,9 @@ class Script:
         if any(w.account == account and w.start < end and start < w.end for w in self.windows):
             return  # one thing at a time
         made = (key_refused if kind == "key_refused" else KINDS[kind][1])(self.chance, round(end - start))
-        self.windows.append(Window(account, kind, start, end, **made))
+        # A limit is over a little before the time its replies name: a call at exactly that time must be served, and
+        # the hand that turns the fault off may be late.
+        self.windows.append(Window(account, kind, start, end - (EARLY if made.get("told") else 0), **made))
 
     def storm(self, start, end, most, longest, up):
         """Each account is well for a while and then not, but at most `most` at once are not."""
