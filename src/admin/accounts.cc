@@ -515,8 +515,6 @@ AdminResponse PatchAccount(const Call& call) {
     const auto stored =
         StoreChange(call, entry, wanted, NoteOf(call, std::move(action), Joined(changes)));
     if (!stored) return Problem(stored.error());
-    // What was learnt of the old credential says nothing of the new one.
-    if (wanted.api_key != entry.account->api_key) call.ports.accounts.clear(id);
   }
   return Shown(call, id);
 }

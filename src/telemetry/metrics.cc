@@ -141,7 +141,8 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
      "Accounts of the pool that can be used or are merely busy."},
     {"weir_pool_resting_accounts", "gauge", "pool", "Accounts of the pool that rest."},
     {"weir_pool_capacity", "gauge", "pool",
-     "Calls at once that the usable accounts of the pool allow; 0 is no limit."},
+     "Calls at once that the usable accounts of the pool allow; 0 is no limit while any is "
+     "usable."},
     {"weir_pool_in_flight", "gauge", "pool", "Calls that are under way through the pool."},
     {"weir_pool_waiting", "gauge", "pool", "Calls that wait for an account of the pool."},
     {"weir_sticky_total", "counter", "result",
@@ -384,8 +385,8 @@ std::string Metrics::Text() const {
   }
   for (const Collect& collect : collectors_) {
     for (const Family& family : collect()) {
-      const auto* const described = std::ranges::find(kDescriptions, family.name,
-                                                      &MetricDescription::name);
+      const auto* const described =
+          std::ranges::find(kDescriptions, family.name, &MetricDescription::name);
       CHECK(described != kDescriptions.end(),
             "a figure that the reference does not have is not found");
       AppendHead(described->name, described->help, described->type, out);
