@@ -114,6 +114,9 @@ std::string Reply(Dialect dialect) {
              R"("temperature":1,"top_p":1,"usage":{"input_tokens":300,"input_tokens_details":)"
              R"({"cached_tokens":256},"output_tokens":25,"output_tokens_details":)"
              R"({"reasoning_tokens":8},"total_tokens":325}})";
+    case Dialect::kOpenAiTranscription:
+      return R"({"text":")" + text +
+             R"(","usage":{"type":"tokens","input_tokens":14,"output_tokens":5,"total_tokens":19}})";
     case Dialect::kOpenAiChat:
       return R"({"id":"chatcmpl-1","object":"chat.completion","created":1790000000,)"
              R"("model":"gpt-5.5","choices":[{"index":0,"message":{"role":"assistant","content":")" +

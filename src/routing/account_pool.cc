@@ -20,6 +20,10 @@ constexpr std::uint32_t kNoIndex = UINT32_MAX;
 constexpr Duration kRetryMin = Seconds(1);
 constexpr Duration kRetryMax = Seconds(60);
 constexpr std::size_t kAffinityEntries = 1 << 17;  // about eight megabytes when full
+// A rest that grows by less is the one that was told of.
+constexpr Duration kSameRest = Seconds(2);
+// How old the count of a pool's capacity may be that decides on downgrades.
+constexpr Duration kPressureLifetime = Milliseconds(50);
 // An account is slow when it takes this many times as long as its lane, and long in itself.
 constexpr std::int64_t kSlowTimes = 3;
 constexpr Duration kSlowMin = Seconds(2);
@@ -78,6 +82,10 @@ struct PoolSlot {
   // of their own.
   std::unordered_map<std::uint32_t, std::int64_t> waiting_for;
   std::int64_t waiting_pinned = 0;
+  // What Pressure counted last.
+  std::int64_t capacity = 0;
+  bool any_usable = false;
+  Tick counted_at{INT64_MIN / 2};
 };
 
 struct RankedTier {
@@ -226,6 +234,7 @@ struct AccountPool::State {
       pools[slot].name = pool.name;
       pools[slot].limit = pool.concurrency;
       pools[slot].queue_limits = pool.queue;
+      pools[slot].counted_at = Tick{INT64_MIN / 2};
       config_pools.push_back(slot);
     }
   }
@@ -607,10 +616,9 @@ struct AccountPool::State {
   // An honest guess at when `ahead` calls have gone through the pool.
   Duration QueueEta(const PoolSlot& pool, std::int64_t ahead) const {
     const std::int64_t parallel = std::max<std::int64_t>(pool.in_flight, 1);
-    const std::int64_t service = std::min<std::int64_t>(
-        std::max<std::int64_t>(pool.service.ns, kRetryMin.ns), Minutes(10).ns);
-    return std::clamp(Duration{service / parallel * std::max<std::int64_t>(ahead, 1)}, kRetryMin,
-                      kRetryMax);
+    const std::int64_t service = std::clamp(pool.service.ns, Milliseconds(1).ns, Minutes(10).ns);
+    const Duration all{service * std::max<std::int64_t>(ahead, 1) / parallel};
+    return std::clamp(all, kRetryMin, kRetryMax);
   }
 
   AcquireReply Refused(Refusal refusal, Duration retry_after) const {
@@ -910,8 +918,12 @@ std::optional<RestBegan> AccountPool::Release(const Lease& lease, const Report& 
     s.NoteRate(lease.slot, now);
   }
   std::optional<RestBegan> began;
+  const bool rested = slot.health.until() > now;
+  const Tick rested_until = slot.health.until();
   bool changed = slot.health.Note(report.outcome, report.rest, now);
-  if (changed && slot.health.At(now) != Fitness::kOpen) {
+  // Calls that were under way together tell of the same limit, each a little later.
+  const bool again = rested && slot.health.until() - rested_until <= kSameRest;
+  if (changed && !again && slot.health.At(now) != Fitness::kOpen) {
     began = RestBegan{slot.id, report.outcome, slot.health.until() - now, {}};
   }
   if (report.outcome == Outcome::kModelGone) {
@@ -1009,12 +1021,20 @@ PoolView AccountPool::ViewPool(std::uint32_t pool, Tick now) const {
   return state_->ViewPool(pool, now);
 }
 
-std::int64_t AccountPool::Pressure(std::uint32_t package, Tick now) const {
-  const State& s = *state_;
+std::int64_t AccountPool::Pressure(std::uint32_t package, Tick now) {
+  State& s = *state_;
   if (package >= s.config->packages.size() || s.config->packages[package].pools.empty()) return 0;
-  const PoolView view = s.ViewPool(s.config->packages[package].pools.front(), now);
-  if (view.capacity == 0) return view.usable == 0 ? 1000 : 0;
-  return (view.in_flight + view.waiting) * 1000 / view.capacity;
+  const std::uint32_t index = s.config->packages[package].pools.front();
+  PoolSlot& pool = s.pools[s.config_pools[index]];
+  if (now - pool.counted_at > kPressureLifetime) {
+    const PoolView view = s.ViewPool(index, now);
+    pool.capacity = view.capacity;
+    pool.any_usable = view.usable > 0;
+    pool.counted_at = now;
+  }
+  if (pool.capacity == 0) return pool.any_usable ? 0 : 1000;
+  const std::int64_t wanted = pool.in_flight + static_cast<std::int64_t>(pool.queue.size());
+  return wanted * 1000 / pool.capacity;
 }
 
 const StickyCounts& AccountPool::sticky() const { return state_->sticky; }

@@ -93,7 +93,8 @@ class AccountPool {
   PoolView ViewPool(std::uint32_t pool, Tick now) const;
   // How full the first pool of a package is, in 1/1000: calls under way and waiting, of the calls
   // it can take at once. 0 without limits.
-  std::int64_t Pressure(std::uint32_t package, Tick now) const;
+  // Counts the accounts anew at most every 50 ms.
+  std::int64_t Pressure(std::uint32_t package, Tick now);
   const StickyCounts& sticky() const;
 
  private:

@@ -8,8 +8,8 @@
 namespace weir::routing {
 namespace {
 
-constexpr std::size_t kFlatMax = 256;
-constexpr std::size_t kGroups = 128;
+constexpr std::size_t kFlatMax = 64;
+constexpr std::size_t kGroups = 64;
 constexpr int kDraws = 8;
 // Seeds the scores of groups apart from those of accounts.
 constexpr std::uint64_t kGroupSeed = 0x67726F7570ULL;
@@ -66,7 +66,7 @@ Tier::Tier(std::span<const Member> members) : members_(members.begin(), members.
   for (std::uint32_t i = 0; i < members_.size(); ++i) {
     AddWeight(i, members_[i].weight);
     // High bits: the low ones already chose within scores.
-    const auto g = static_cast<std::uint32_t>(groups == 1 ? 0 : members_[i].id_hash >> 57);
+    const auto g = static_cast<std::uint32_t>(groups == 1 ? 0 : members_[i].id_hash >> 58);
     group_of_[i] = g;
     groups_[g].members.push_back(i);
     groups_[g].weight += members_[i].weight;

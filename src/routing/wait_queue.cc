@@ -1,6 +1,9 @@
 #include "routing/wait_queue.h"
 
 #include <algorithm>
+#include <ranges>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
 
@@ -51,47 +54,58 @@ bool WaitQueue::Remove(const KeyId& key, TicketId ticket) {
 }
 
 void WaitQueue::Serve(const std::function<Offer(TicketId)>& offer) {
-  std::size_t idle = 0;  // keys in a row that had nothing to take
   bool more = true;
-  while (more && !ring_.empty() && idle < ring_.size()) {
-    Lane& lane = ring_.front();
-    bool took = false;
-    bool saves = false;  // for an entry that its deficit does not cover yet
-    lane.deficit = std::min(lane.deficit + kQuantum, kCostMax);
-    for (auto entry = lane.entries.begin(); more && entry != lane.entries.end();) {
-      if (entry->cost > lane.deficit) {
-        saves = true;
-        break;
+  bool again = true;
+  // Who saved since something was last taken, and what it had before. If it turns out that there
+  // was nothing to take, those were no turns.
+  std::vector<std::pair<Lane*, std::int64_t>> saved;
+  while (more && again) {
+    again = false;
+    auto next = ring_.begin();
+    for (std::size_t lanes = ring_.size(); more && lanes > 0; --lanes) {
+      const auto at = next++;
+      Lane& lane = *at;
+      bool took = false;
+      bool saves = false;  // for an entry that its deficit does not cover yet
+      const std::int64_t before = lane.deficit;
+      lane.deficit = std::min(lane.deficit + kQuantum, kCostMax);
+      for (auto entry = lane.entries.begin(); more && entry != lane.entries.end();) {
+        if (entry->cost > lane.deficit) {
+          saves = true;
+          break;
+        }
+        switch (offer(entry->ticket)) {
+          case Offer::kTaken:
+            took = true;
+            lane.deficit -= entry->cost;
+            entry = lane.entries.erase(entry);
+            --size_;
+            break;
+          case Offer::kNotNow:  // one behind it may ask for another model
+            ++entry;
+            break;
+          case Offer::kNoMore:
+            more = false;
+            break;
+        }
       }
-      switch (offer(entry->ticket)) {
-        case Offer::kTaken:
-          took = true;
-          lane.deficit -= entry->cost;
-          entry = lane.entries.erase(entry);
-          --size_;
-          break;
-        case Offer::kNotNow:  // one behind it may ask for another model
-          ++entry;
-          break;
-        case Offer::kNoMore:
-          more = false;
-          break;
+      again = again || took || saves;
+      if (took) saved.clear();
+      if (lane.entries.empty()) {
+        lanes_.erase(lane.key);
+        ring_.erase(at);
+      } else if (took) {
+        ring_.splice(ring_.end(), ring_, at);
+      } else if (saves) {
+        saved.emplace_back(&lane, before);
+      } else {
+        // Its turn has not come to anything: it keeps its place in line, and saves nothing up.
+        lane.deficit = before;
       }
     }
-    if (lane.entries.empty()) {
-      lanes_.erase(lane.key);
-      ring_.pop_front();
-      idle = 0;
-      continue;
-    }
-    if (!more && !took) {
-      // Its turn has not come to anything: it stays first in line, and saves nothing up.
-      lane.deficit = std::max<std::int64_t>(lane.deficit - kQuantum, 0);
-      break;
-    }
-    idle = took || saves ? 0 : idle + 1;
-    ring_.splice(ring_.end(), ring_, ring_.begin());
   }
+  if (more) return;
+  for (const auto& [lane, before] : std::views::reverse(saved)) lane->deficit = before;
 }
 
 }  // namespace weir::routing

@@ -100,6 +100,31 @@ TEST(WaitQueue, NothingToGive_EndsAtOnceAndChangesNothing) {
   EXPECT_EQ(order.size(), 5U) << "everybody is served in the end, whatever the cost";
 }
 
+TEST(WaitQueue, KeyWhoseTurnCameToNothing_KeepsItsPlace) {
+  // Key 1 asks for what is rarely free, key 2 for what often is. However often the line is looked
+  // at in vain, the next of key 1's kind is key 1's.
+  Filled f;
+  f.Add(1);
+  for (int i = 0; i < 50; ++i) f.Add(2);
+  f.Add(3);
+  const auto offer = [&](std::uint64_t kind, std::vector<std::uint64_t>& taken) {
+    bool given = false;
+    f.queue.Serve([&](TicketId ticket) {
+      if (given || (kind == 1) != (f.owner.at(ticket) != 2)) return WaitQueue::Offer::kNotNow;
+      given = true;
+      taken.push_back(f.owner.at(ticket));
+      return WaitQueue::Offer::kTaken;
+    });
+  };
+  std::vector<std::uint64_t> taken;
+  for (int i = 0; i < 20; ++i) offer(2, taken);
+  EXPECT_EQ(taken, std::vector<std::uint64_t>(20, 2));
+  taken.clear();
+  offer(1, taken);
+  offer(1, taken);
+  EXPECT_EQ(taken, (std::vector<std::uint64_t>{1, 3}));
+}
+
 TEST(WaitQueue, WhoLeaves_IsForgottenWithItsDeficit) {
   Filled f;
   f.Add(1);
