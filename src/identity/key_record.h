@@ -55,8 +55,8 @@ struct KeyRecord {
   // Models it may use and see, sorted; null: all. Shared, because keys of one plan have one list.
   std::shared_ptr<const std::vector<std::string>> models;
   std::optional<Instant> expires_at;  // works while now < expires_at
-  std::string workspace;  // empty: one of its own
-  std::string package;    // empty: the workspace's
+  std::string workspace;              // empty: one of its own
+  std::string package;                // empty: the workspace's
   bool codex_adaptation = false;
   bool allow_downgrade = true;
   config::KeyLimits limits;

@@ -245,9 +245,8 @@ TEST(MetricsDeathTest, AFigureThatNobodyDescribed_EndsTheStart) {
   EXPECT_DEATH(metrics.AddGauge("weir_secret_figure", "x", "", [] { return 0; }), "reference");
   EXPECT_DEATH(metrics.AddGauge("weir_journal_records_total", "x", "", [] { return 0; }),
                "reference");
-  metrics.AddCollector([] {
-    return std::vector<Metrics::Family>{{.name = "weir_secret_figure", .series = {}}};
-  });
+  metrics.AddCollector(
+      [] { return std::vector<Metrics::Family>{{.name = "weir_secret_figure", .series = {}}}; });
   EXPECT_DEATH(metrics.Text(), "reference");
 }
 
