@@ -54,6 +54,20 @@ export async function startGateway(example = 'quotaflow') {
     keys: started.keys,
     mock: new Mock(Object.values(started.upstreams)[0]),
     errors: () => errors,
+    // Ends the rest of every account: what one test did to them is not the next one's affair.
+    rested: async () => {
+      const admin = async (method, target) => {
+        const reply = await fetch(started.admin_url.replace(/\/+$/, '') + target, {
+          method,
+          headers: { authorization: `Bearer ${started.admin_token}` },
+        });
+        if (!reply.ok) throw new Error(`admin ${method} ${target}: ${reply.status} ${await reply.text()}`);
+        return reply.json();
+      };
+      for (const account of (await admin('GET', '/admin/v1/accounts')).data) {
+        await admin('POST', `/admin/v1/accounts/${encodeURIComponent(account.id)}/clear`);
+      }
+    },
     stop: async () => {
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);

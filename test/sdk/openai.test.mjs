@@ -387,11 +387,23 @@ const noMock = process.env.WEIR_SDK_BASE_URL ? 'no mock to steer' : false;
 describe('retries of the library, driven by what the upstream does', { skip: noMock }, () => {
   const hello = { model: MODEL, input: 'Reply with only: ok' };
 
-  test('429 with retry-after is waited for and then served', async () => {
-    await gateway.mock.fault({ status: 429, retry_after: '1' });
-    const { result, calls, ms } = await observed(() => client.responses.create(hello));
+  beforeEach(async () => {
+    await gateway.mock.clear();
+    await gateway.rested();
+  });
+
+  test('429 of one account is served by another at once', async () => {
+    await gateway.mock.fault({ status: 429, retry_after: '30' });
+    const { result, calls } = await observed(() => client.responses.create(hello, { maxRetries: 0 }));
     assert.equal(result.output_text, 'ok');
     assert.equal(calls, 2);
+  });
+
+  test('429 of every account, with retry-after, is waited for and then served', async () => {
+    await gateway.mock.fault({ status: 429, retry_after: '1' }, 2);
+    const { result, calls, ms } = await observed(() => client.responses.create(hello));
+    assert.equal(result.output_text, 'ok');
+    assert.equal(calls, 3);
     assert.ok(ms >= 900 && ms < 4000, `${ms} ms`);
   });
 
