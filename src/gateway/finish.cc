@@ -93,6 +93,17 @@ Task<bool> AwaitDurable(Exchange& x, JournalPosition position, Ports& ports, Run
   co_return durable;
 }
 
+std::string ChangesOf(const Exchange& x) {
+  if (x.relief.model.empty() && x.relief.effort.empty()) return Joined(x.adaptation.changes);
+  std::vector<std::string> all;
+  if (!x.relief.model.empty()) {
+    all.push_back("model=" + x.relief.model + ";" + std::string(Name(x.relief.task)));
+  }
+  if (!x.relief.effort.empty()) all.push_back("effort=" + x.relief.effort);
+  all.insert(all.end(), x.adaptation.changes.begin(), x.adaptation.changes.end());
+  return Joined(all);
+}
+
 std::string CommonHeaders(const Exchange& x, Instant now) {
   std::string out;
   out.reserve(512);
@@ -119,17 +130,8 @@ std::string CommonHeaders(const Exchange& x, Instant now) {
   if (!x.adaptation.changes.empty()) {
     AppendHeader(out, prefix + "-adapted", Joined(x.adaptation.changes));
   }
-  switch (x.routing.stickiness) {
-    case routing::Stickiness::kNone:
-      break;
-    case routing::Stickiness::kKept:
-      AppendHeader(out, prefix + "-sticky", std::string_view("kept"));
-      break;
-    case routing::Stickiness::kAway:
-    case routing::Stickiness::kEscaped:
-      AppendHeader(out, prefix + "-sticky", std::string_view("moved"));
-      break;
-  }
+  const std::string_view sticky = Name(x.routing.stickiness);
+  if (!sticky.empty()) AppendHeader(out, prefix + "-sticky", sticky);
   if (x.routing.queue_position > 0) {
     AppendHeader(out, prefix + "-queue-position", x.routing.queue_position);
     AppendHeader(out, prefix + "-queue-ms", x.timings.queue.ns / 1'000'000);

@@ -541,7 +541,8 @@ Task<void> Forward(Exchange& x, Ports& ports, Runtime& runtime) {
   request.account = attempt.account;
   request.headers = UpstreamHeaders(x, attempt);
   request.body = pieces->pieces;
-  const Tick deadline = runtime.Now() + upstream.total_deadline;
+  // Of the exchange and not of the attempt: ten attempts take no longer than one may.
+  const Tick deadline = x.timings.started_at + upstream.total_deadline;
   request.deadline = deadline;
   UpstreamClock clock(x, runtime);
   attempt.sent_at = runtime.Now();

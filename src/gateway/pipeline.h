@@ -90,6 +90,9 @@ Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runt
 // took is noted in x.
 Task<bool> AwaitDurable(Exchange& x, JournalPosition position, Ports& ports, Runtime& runtime);
 
+// What was changed in the caller's request, for the log; often empty.
+std::string ChangesOf(const Exchange& x);
+
 // Where the caller's limits stand, for a reply that takes nothing of them.
 void NoteLimits(Exchange& x, Ports& ports);
 // The headers every reply carries: request id, limits, what was changed.

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/error_list.h"
 #include "base/id.h"
@@ -65,6 +66,20 @@ enum class Stickiness : std::uint8_t {
   kAway,     // its account rests, is off or was tried
   kEscaped,  // its account is busy, errs or is slow
 };
+
+constexpr std::string_view Name(Stickiness stickiness) {
+  switch (stickiness) {
+    case Stickiness::kNone:
+      break;
+    case Stickiness::kKept:
+      return "kept";
+    case Stickiness::kAway:
+      return "away";
+    case Stickiness::kEscaped:
+      return "escaped";
+  }
+  return {};
+}
 
 struct AcquireReply {
   enum class Kind : std::uint8_t { kGranted, kQueued, kRefused };

@@ -113,6 +113,9 @@ void Session::Record(gateway::Exchange& x) {
   record.charged = x.settlement.charged;
   record.overrun = x.settlement.overrun;
   record.total = loop_.Now() - x.timings.started_at;
+  record.queue_time = x.timings.queue;
+  record.sticky = Name(x.routing.stickiness);
+  record.changes = gateway::ChangesOf(x);
   record.upstream_time = x.timings.upstream;
   record.first_byte = x.timings.first_byte;
   record.durable_time = x.timings.durable;

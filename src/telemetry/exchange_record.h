@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/ending.h"
 #include "base/error_list.h"
@@ -29,6 +30,8 @@ struct ExchangeRecord {
   std::string model_served;
   std::string upstream;  // account that answered, or the last tried
   std::int32_t attempts = 0;
+  std::string_view sticky;  // "kept", "away", "escaped"; empty: no session. A literal.
+  std::string changes;      // of the caller's request: "model=a->b, drop:temperature"; often empty
   bool stream = false;
   bool sandbox = false;
   Usage usage;
@@ -36,6 +39,7 @@ struct ExchangeRecord {
   NanoUsd charged;
   NanoUsd overrun;
   Duration total;          // from the request's first byte to the reply's last
+  Duration queue_time;     // waiting for an account
   Duration upstream_time;  // waiting for upstreams, first byte of the reply included
   Duration first_byte;     // until the caller got the first byte
   Duration durable_time;   // waiting for the journal

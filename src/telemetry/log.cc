@@ -204,8 +204,8 @@ class LineWriter {
   static constexpr std::size_t kNumberBytes = 20;  // of INT64_MIN
   // Escaped, a byte becomes six; quotes and an ellipsis come to that.
   static constexpr std::size_t kEscapedBytes = 6 * kTextBytesMax + 8;
-  static constexpr std::size_t kTexts = 5;
-  static constexpr std::size_t kTheRest = 1024;  // names, ids, the time and 14 numbers
+  static constexpr std::size_t kTexts = 6;
+  static constexpr std::size_t kTheRest = 1024;  // names, ids, the time and 16 numbers
   char line_[kTexts * kEscapedBytes + kTheRest];
   char* to_ = line_;
 };
@@ -258,7 +258,7 @@ std::string FormatInstant(Instant instant) {
 }
 
 void AppendExchangeLine(const ExchangeRecord& record, std::string& out) {
-  const Duration overhead = record.total - record.upstream_time;
+  const Duration overhead = record.total - record.upstream_time - record.queue_time;
   LineWriter line;
   line.Literal("{\"ts\":\"");
   line.Time(record.started_at + record.total);
@@ -278,6 +278,15 @@ void AppendExchangeLine(const ExchangeRecord& record, std::string& out) {
   line.Text(record.upstream);
   line.Literal(",\"attempts\":");
   line.Number(record.attempts);
+  if (!record.sticky.empty()) {
+    line.Literal(",\"sticky\":\"");
+    line.Known(record.sticky);
+    line.Literal("\"");
+  }
+  if (!record.changes.empty()) {
+    line.Literal(",\"changes\":");
+    line.Text(record.changes);
+  }
   line.Literal(",\"status\":");
   line.Number(record.status);
   line.Literal(",\"ending\":\"");
@@ -310,6 +319,10 @@ void AppendExchangeLine(const ExchangeRecord& record, std::string& out) {
   line.Number(record.overrun.n);
   line.Literal(",\"total_us\":");
   line.Number(record.total.ns / 1000);
+  if (record.queue_time.ns != 0) {
+    line.Literal(",\"queue_us\":");
+    line.Number(record.queue_time.ns / 1000);
+  }
   line.Literal(",\"upstream_us\":");
   line.Number(record.upstream_time.ns / 1000);
   line.Literal(",\"first_byte_us\":");

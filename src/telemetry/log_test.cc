@@ -103,6 +103,25 @@ TEST(Log, AnExchangeWithAudio_SaysHowMuch) {
   EXPECT_THAT(line, HasSubstr(R"("reasoning_tokens":7,"audio_ms":8470,"usage_source")"));
 }
 
+TEST(ExchangeLine, WaitSessionAndChanges_AreToldWhenThereAreAny) {
+  ExchangeRecord record;
+  record.total = Milliseconds(10);
+  record.upstream_time = Milliseconds(3);
+  record.queue_time = Milliseconds(5);
+  record.sticky = "escaped";
+  record.changes = "model=a->b;simple, drop:\"x\"";
+  std::string line;
+  AppendExchangeLine(record, line);
+  EXPECT_THAT(line, HasSubstr(R"("sticky":"escaped","changes":"model=a->b;simple, drop:\"x\"")"));
+  EXPECT_THAT(line, HasSubstr(R"("queue_us":5000,"upstream_us":3000)"));
+  EXPECT_THAT(line, HasSubstr(R"("overhead_us":2000})")) << "waiting for an account is not ours";
+  line.clear();
+  AppendExchangeLine(ExchangeRecord{}, line);
+  for (const char* absent : {"sticky", "changes", "queue_us"}) {
+    EXPECT_THAT(line, testing::Not(HasSubstr(absent)));
+  }
+}
+
 TEST(Log, AnExchangeWithoutKey_SaysNull_AndNamesItsRefusal) {
   ExchangeRecord record;
   record.ending = EndingKind::kRefused;
