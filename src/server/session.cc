@@ -121,7 +121,7 @@ void Session::Record(gateway::Exchange& x) {
   record.durable_time = x.timings.durable;
   shared_.metrics.RecordExchange(worker_, record);
   if (x.config().log_exchanges) shared_.log.Exchange(record);
-  shared_.requests.Append(std::move(record));
+  shared_.requests.Append(record);
 }
 
 }  // namespace weir::server
