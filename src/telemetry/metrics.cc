@@ -234,7 +234,8 @@ void Metrics::RecordExchange(std::int32_t shard_index, const ExchangeRecord& rec
     shard.histograms[kFirstByte].Observe(kLongBounds, record.first_byte);
   }
   if (record.ending == EndingKind::kServed) {
-    shard.histograms[kOverhead].Observe(kShortBounds, record.total - record.upstream_time - record.queue_time);
+    shard.histograms[kOverhead].Observe(kShortBounds,
+                                        record.total - record.upstream_time - record.queue_time);
   }
   if (record.durable_time.ns > 0) {
     shard.histograms[kDurable].Observe(kShortBounds, record.durable_time);
