@@ -10,9 +10,12 @@
 
 #include "store/migrate.h"
 #include "store/sqlite.h"
+#include "store/text_list.h"
 
 namespace weir::store {
 namespace {
+
+constexpr std::string_view kLists = "a model or key of an account";
 
 using config::Account;
 using config::AccountOverride;
@@ -39,29 +42,6 @@ constexpr std::string_view kUpdate =
 
 // What a box is bound to: the row and the column it is for.
 std::string Associated(std::string_view id) { return fmt::format("accounts.credential:{}", id); }
-
-// One a line. A line break inside an item would make two of it.
-Result<std::string> Lines(std::span<const std::string> items) {
-  std::string text;
-  for (const std::string& item : items) {
-    if (item.empty() || item.contains('\n')) {
-      return Fail(ErrorCode::kBadInput, ErrorSource::kCaller,
-                  "a model or key of an account is empty or has a line break");
-    }
-    text += item + "\n";
-  }
-  return text;
-}
-
-std::vector<std::string> SplitLines(std::string_view text) {
-  std::vector<std::string> items;
-  while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    items.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return items;
-}
 
 std::unexpected<Error> Unusable(const std::string& path, sqlite3* db) {
   // What another process has open is not a fault of the disk.
@@ -235,9 +215,9 @@ Result<std::vector<std::uint8_t>> AccountStore::State::Seal(const Account& accou
 Result<void> AccountStore::State::WriteRow(std::string_view sql, const StoredAccount& stored,
                                            std::span<const std::uint8_t> sealed, Instant now) {
   const Account& account = stored.account;
-  const auto models = Lines(account.models);
+  const auto models = JoinLines(account.models, kLists);
   if (!models) return std::unexpected(models.error());
-  const auto reserved_for = Lines(account.keys);
+  const auto reserved_for = JoinLines(account.keys, kLists);
   if (!reserved_for) return std::unexpected(reserved_for.error());
   auto write = Prepare(db.get(), sql);
   if (!write) return std::unexpected(write.error());

@@ -9,9 +9,12 @@
 
 #include "store/migrate.h"
 #include "store/sqlite.h"
+#include "store/text_list.h"
 
 namespace weir::store {
 namespace {
+
+constexpr std::string_view kLists = "a permission or model of a key";
 
 using identity::KeyDigest;
 using identity::KeyRecord;
@@ -38,29 +41,6 @@ constexpr std::string_view kUpdateKey =
     "requests_per_minute=?13, tokens_per_minute=?14, concurrent_requests=?15, "
     "budget_nano_usd=?16, created_at=?17, rotated_at=?18, revoked_at=?19, "
     "package=?20, codex_adaptation=?21, allow_downgrade=?22 WHERE id=?1";
-
-// One a line. A line break inside an item would make two of it.
-Result<std::string> Lines(std::span<const std::string> items) {
-  std::string text;
-  for (const std::string& item : items) {
-    if (item.empty() || item.contains('\n')) {
-      return Fail(ErrorCode::kBadInput, ErrorSource::kCaller,
-                  "a permission or model of a key is empty or has a line break");
-    }
-    text += item + "\n";
-  }
-  return text;
-}
-
-std::vector<std::string> SplitLines(std::string_view text) {
-  std::vector<std::string> items;
-  while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    items.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return items;
-}
 
 void BindOptional(Statement& statement, int at, const std::optional<Instant>& instant) {
   if (instant) {
@@ -193,9 +173,9 @@ Result<void> KeyStore::State::CheckFree(const KeyRecord& record) const {
 }
 
 Result<void> KeyStore::State::WriteRow(std::string_view sql, const KeyRecord& record) {
-  const auto permissions = Lines(record.permissions);
+  const auto permissions = JoinLines(record.permissions, kLists);
   if (!permissions) return std::unexpected(permissions.error());
-  const auto models = record.models ? Lines(*record.models) : Result<std::string>("");
+  const auto models = record.models ? JoinLines(*record.models, kLists) : Result<std::string>("");
   if (!models) return std::unexpected(models.error());
   const std::string id = ToString(record.id);
   auto write = Prepare(db.get(), sql);
