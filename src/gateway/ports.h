@@ -162,7 +162,7 @@ class Accounts {
   virtual void NoteAlive(const routing::Lease& lease, Duration first_content) = 0;
   virtual void Release(const routing::Lease& lease, const routing::Report& report) = 0;
   // How full a package's first pool is, in 1/1000; 0 when it has no limit.
-  virtual std::int64_t Pressure(const config::Config& config, std::uint32_t package) = 0;
+  virtual std::int64_t Pressure(std::uint32_t package) = 0;
 };
 
 struct Ports {

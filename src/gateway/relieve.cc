@@ -20,7 +20,7 @@ void Relieve(Exchange& x, Accounts& accounts) {
   if (!model.downgrade || !key.allow_downgrade || x.operation.kind != OperationKind::kGenerate) {
     return;
   }
-  const std::int64_t pressure = accounts.Pressure(x.config(), x.routing.need.package);
+  const std::int64_t pressure = accounts.Pressure(x.routing.need.package);
   if (pressure <= model.downgrade->above_percent * 10) return;
 
   const dialect::RequestShape& shape = x.plan.shape;

@@ -630,11 +630,7 @@ struct AccountPool::State {
   }
 
   AcquireReply RefuseFor(const Return& back, const PoolSlot& pool, Tick now) const {
-    if (back.only_windows) {
-      AcquireReply reply = Refused(Refusal::kUsageLimitReached, back.at - now);
-      reply.by_window = true;
-      return reply;
-    }
+    if (back.only_windows) return Refused(Refusal::kUsageLimitReached, back.at - now);
     if (back.busy) return Refused(Refusal::kNoCapacity, QueueEta(pool, 1));
     if (back.at == kNoDeadline) return Refused(Refusal::kNoCapacity, kRetryMax);
     return Refused(Refusal::kNoCapacity, back.at - now);

@@ -91,7 +91,6 @@ struct AcquireReply {
   Tick deadline;                     // kQueued: the wait ends then
   Refusal refusal = Refusal::kNone;  // kRefused
   Duration retry_after;              // kRefused: > 0
-  bool by_window = false;            // kRefused: every account waits for its usage window
 };
 
 // The end of a wait: a lease, or a refusal.

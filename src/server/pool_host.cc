@@ -177,7 +177,7 @@ void AccountPort::Release(const routing::Lease& lease, const routing::Report& re
   if (began && host.options.on_rest) host.options.on_rest(*began);
 }
 
-std::int64_t AccountPort::Pressure(const config::Config&, std::uint32_t package) {
+std::int64_t AccountPort::Pressure(std::uint32_t package) {
   PoolHost::State& host = *host_.state_;
   const std::lock_guard lock(host.mutex);
   return host.machine.Pressure(package, host.options.now());

@@ -43,7 +43,7 @@ class AccountPort final : public gateway::Accounts {
                                       gateway::Interrupt& interrupt) override;
   void NoteAlive(const routing::Lease& lease, Duration first_content) override;
   void Release(const routing::Lease& lease, const routing::Report& report) override;
-  std::int64_t Pressure(const config::Config& config, std::uint32_t package) override;
+  std::int64_t Pressure(std::uint32_t package) override;
 
   // Resumes every wait that ended. Called because the mailbox asked for it; harmless otherwise.
   void Resume();

@@ -141,7 +141,7 @@ void ScriptedAccounts::Release(const routing::Lease& lease, const routing::Repor
   Deliver();
 }
 
-std::int64_t ScriptedAccounts::Pressure(const config::Config&, std::uint32_t package) {
+std::int64_t ScriptedAccounts::Pressure(std::uint32_t package) {
   return machine->Pressure(package, runtime_.Now());
 }
 

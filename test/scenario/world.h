@@ -98,7 +98,7 @@ class ScriptedAccounts final : public gateway::Accounts {
                                       gateway::Interrupt& interrupt) override;
   void NoteAlive(const routing::Lease& lease, Duration first_content) override;
   void Release(const routing::Lease& lease, const routing::Report& report) override;
-  std::int64_t Pressure(const config::Config& config, std::uint32_t package) override;
+  std::int64_t Pressure(std::uint32_t package) override;
 
   void Configure(std::shared_ptr<const config::Config> config);
   void Advance();
