@@ -67,6 +67,9 @@ struct Upstream {
   Duration event_deadline = Seconds(120);  // between two reads of a reply
   Duration total_deadline = Minutes(30);
   std::int64_t reply_bytes_max = 64 << 20;  // a JSON reply; streams are bounded per event
+  // How often an account that rests for a refused credential or a dead connection, or was never
+  // used, is asked for its models; 0: never.
+  Duration health_probe = Seconds(60);
 };
 
 // What a model can be asked for; a bit set.
@@ -219,6 +222,14 @@ enum class Durability : std::uint8_t {
   kPower,    // survives a power cut (fsync per group commit, synchronous=FULL)
 };
 
+// How far a request goes on after an attempt that failed.
+struct Fallback {
+  std::int64_t attempts = 10;  // per request; twice as many when all that stopped it were limits
+  // Failed attempts that the operator may have to pay for all the same, each counted as the
+  // request's whole hold: at most this much of it together.
+  std::int64_t spend_percent = 300;
+};
+
 // What happens to a call whose caller hangs up.
 enum class HangUpRule : std::uint8_t {
   kAbortAndBillObserved,  // stop the upstream, charge what was delivered
@@ -238,6 +249,7 @@ struct Config {
   std::int64_t useful_output_tokens_min = 256;  // a clamp below this is a refusal
   CallerLimits caller_limits;
   std::int64_t concurrency = 0;  // calls to upstreams at once, of the node; 0: unlimited
+  Fallback fallback;
   std::vector<Upstream> upstreams;
   std::vector<Account> accounts;
   std::vector<Pool> pools;        // the first holds every account that is reserved for nobody

@@ -86,6 +86,25 @@ const std::array kConfigFields = {
                    .unit = "calls",
                    .help = "Calls to upstreams at once, of the whole node; 0 is no limit."},
                   [](Config& c) -> ValueRef { return &c.concurrency; }},
+    Field<Config>{{.path = "fallback.attempts",
+                   .type = kCount,
+                   .fallback = "10",
+                   .min = 1,
+                   .max = 100,
+                   .unit = "attempts",
+                   .help = "Accounts one request is tried at. When each of them answered with a "
+                           "limit, it is tried as often again, after a wait in the queue."},
+                  [](Config& c) -> ValueRef { return &c.fallback.attempts; }},
+    Field<Config>{{.path = "fallback.spend_percent",
+                   .type = kCount,
+                   .fallback = "300",
+                   .max = 10'000,
+                   .unit = "percent",
+                   .help = "No further attempt once those that failed may have cost you this share "
+                           "of what is held for the request. One that may be billed (no reply in "
+                           "time, a broken or empty one) counts as the whole hold, one that was "
+                           "turned away as nothing."},
+                  [](Config& c) -> ValueRef { return &c.fallback.spend_percent; }},
     Field<Config>{{.path = "brand.name",
                    .fallback = "Weir",
                    .min = 1,
@@ -284,6 +303,15 @@ const std::array kUpstreamFields = {
                      .max = kDay,
                      .help = "Between two pieces of a reply."},
                     [](Upstream& u) -> ValueRef { return &u.event_deadline; }},
+    Field<Upstream>{{.path = "upstreams[].health_probe",
+                     .type = kDuration,
+                     .fallback = "1m",
+                     .min = 0,
+                     .max = kDay,
+                     .help = "How often an account is asked for its models (GET /models) while it "
+                             "rests for a refused credential or a dead connection, or as long as "
+                             "no call has used it. 0s: never."},
+                    [](Upstream& u) -> ValueRef { return &u.health_probe; }},
     Field<Upstream>{{.path = "upstreams[].total_deadline",
                      .type = kDuration,
                      .fallback = "30m",

@@ -283,7 +283,8 @@ colour: blue
       "2027-01-31T12:00:00Z\n"
       "25:14: keys[0].limits.rpm: is not an option; did you mean requests_per_minute?\n"
       "26:1: colour: is not an option; known here: environment, listen, workers, data_dir, "
-      "durability, on_hang_up, useful_output_tokens_min, concurrency, brand, admin, limits, "
+      "durability, on_hang_up, useful_output_tokens_min, concurrency, fallback, brand, admin, "
+      "limits, "
       "key_defaults, log, upstreams, pools, packages, workspaces, models, keys\n");
 }
 

@@ -51,6 +51,9 @@ void Fail(Exchange& x, Attempt& attempt, const dialect::UpstreamFailure& failure
   attempt.retry = failure.retry;
   attempt.detail = failure.error.message;
   attempt.report = {.outcome = OutcomeOf(failure.failure_class), .rest = failure.reset};
+  // Who turns a call away does not bill it; what broke behind a proxy or inside a stream may have
+  // run.
+  attempt.may_be_billed = status < 400 || (status >= 500 && status != 503 && status != 529);
   const dialect::Dialect family = x.operation.dialect;
   FailureToShow show;
   show.reply = dialect::ShowFailure(family, failure, status, body, body_whole);
@@ -67,6 +70,8 @@ void Fail(Exchange& x, Attempt& attempt, const dialect::UpstreamFailure& failure
 void FailWithoutReply(Exchange& x, Attempt& attempt, const Error& error) {
   attempt.failure = dialect::FailureClass::kServerError;
   attempt.retry = error.retry;
+  attempt.may_be_billed =
+      error.source == ErrorSource::kUpstream && error.code != ErrorCode::kConnectFailed;
   attempt.detail = error.detail;
   attempt.report.outcome =
       error.source == ErrorSource::kUpstream || error.source == ErrorSource::kEnvironment

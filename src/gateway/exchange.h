@@ -67,7 +67,8 @@ struct Attempt {
   int status = 0;                                                 // 0: no reply
   dialect::FailureClass failure = dialect::FailureClass::kNone;
   Retry retry = Retry::kNever;
-  std::string detail;  // for the log
+  bool may_be_billed = false;  // although it failed
+  std::string detail;          // for the log
 };
 
 // An upstream's failure, ready to be shown to the caller if no other attempt follows.

@@ -16,6 +16,7 @@
 #include "dialect/unsupported_parameter.h"
 #include "dialect/usage_reader.h"
 #include "gateway/attempt.h"
+#include "gateway/credential.h"
 #include "gateway/pipeline.h"
 #include "gateway/transcribe.h"
 
@@ -53,37 +54,8 @@ bool PassesUpstream(std::string_view name) {
   }
 }
 
-// The version of Anthropic's API for callers who name none; the only one there has been since 2023.
-constexpr std::string_view kAnthropicVersion = "2023-06-01";
-
 bool IsAnthropic(const Exchange& x) {
   return x.operation.dialect == dialect::Dialect::kAnthropicMessages;
-}
-
-// Where each family looks for a key.
-void AppendCredential(const Exchange& x, const Attempt& attempt, std::string& out) {
-  const std::string_view key = attempt.account->api_key.Reveal();
-  switch (attempt.upstream->kind) {
-    case config::UpstreamKind::kSandbox:
-    case config::UpstreamKind::kOpenAi:
-      out += "authorization: Bearer ";
-      break;
-    case config::UpstreamKind::kAnthropic: {
-      const std::string_view version = x.head->Find("anthropic-version");
-      out += "anthropic-version: ";
-      out += version.empty() ? kAnthropicVersion : version;
-      out += "\r\n";
-      if (key.empty()) return;
-      out += "x-api-key: ";
-      break;
-    }
-    case config::UpstreamKind::kGemini:
-      if (key.empty()) return;
-      out += "x-goog-api-key: ";
-      break;
-  }
-  out += key;
-  out += "\r\n";
 }
 
 std::string UpstreamHeaders(const Exchange& x, const Attempt& attempt) {
@@ -94,7 +66,7 @@ std::string UpstreamHeaders(const Exchange& x, const Attempt& attempt) {
   out += "content-type: ";
   out += form ? x.head->Find("content-type") : "application/json";
   out += "\r\n";
-  AppendCredential(x, attempt, out);
+  AppendCredential(*attempt.upstream, *attempt.account, x.head->Find("anthropic-version"), out);
   out += "accept-encoding: identity\r\nuser-agent: weir\r\n";
   const bool anthropic = IsAnthropic(x);
   for (const auto& [name, value] : x.head->headers) {

@@ -7,9 +7,6 @@
 namespace weir::gateway {
 namespace {
 
-// More accounts than this are not asked for one request, whatever their number: what fails that
-// often is not the accounts' fault.
-constexpr std::size_t kAttemptsMax = 10;
 // Input that counts as one more call in the queue's fairness.
 constexpr std::int64_t kTokensPerTurn = 16'384;
 
@@ -27,6 +24,24 @@ std::string_view SessionSignal(const Exchange& x) {
     if (!value->empty()) return *value;
   }
   return {};
+}
+
+bool IsLimit(const Attempt& attempt) {
+  return attempt.failure == dialect::FailureClass::kBurst ||
+         attempt.failure == dialect::FailureClass::kWindowExhausted;
+}
+
+// Whether the request may go on after what it met. What fails at ten accounts is not the accounts'
+// fault, unless all of them were at a limit, which the next may not be and which passes. And what
+// may be billed although it failed is the operator's loss: it is bounded by the request's own hold.
+bool WithinFallback(const Exchange& x) {
+  const config::Fallback& fallback = x.config().fallback;
+  const auto made = static_cast<std::int64_t>(x.attempts.size());
+  if (made == 0) return true;
+  const std::int64_t rounds = std::ranges::all_of(x.attempts, IsLimit) ? 2 : 1;
+  const std::int64_t billed = std::ranges::count_if(x.attempts, &Attempt::may_be_billed);
+  return made < fallback.attempts * rounds &&
+         (billed == 0 || billed * 100 < fallback.spend_percent);
 }
 
 // 0 for no text.
@@ -57,7 +72,7 @@ std::uint64_t MadeBy(const Exchange& x, std::string_view id) { return HashIn(id,
 
 Task<bool> NextAccount(Exchange& x, Ports& ports, Runtime& runtime) {
   Routing& routing = x.routing;
-  if (x.attempts.size() >= kAttemptsMax) co_return false;
+  if (!WithinFallback(x)) co_return false;
   const Tick before = runtime.Now();
   routing::AcquireReply reply = co_await ports.accounts.Acquire(
       {.config = &x.config(),

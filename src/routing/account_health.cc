@@ -116,6 +116,28 @@ bool AccountHealth::Note(Outcome outcome, std::optional<Duration> given, Tick no
   return true;
 }
 
+bool AccountHealth::WantsProbe(Tick now) const {
+  return cooling_ && now < until_ && (why_ == Outcome::kAuthDead || why_ == Outcome::kServerError);
+}
+
+bool AccountHealth::NoteProbe(Outcome outcome, Tick now) {
+  const bool resting = cooling_ && now < until_;
+  switch (outcome) {
+    case Outcome::kServed:
+      if (!WantsProbe(now)) return false;
+      until_ = now;
+      return true;
+    case Outcome::kAuthDead:
+      if (!resting || why_ != Outcome::kAuthDead) return Note(outcome, std::nullopt, now);
+      until_ = std::max(until_, now + kAuthRule.first);
+      return true;
+    case Outcome::kServerError:
+      return Note(outcome, std::nullopt, now);
+    default:
+      return false;
+  }
+}
+
 void AccountHealth::NoteLatency(Duration first_content) {
   latency_ = latency_.ns == 0 ? first_content
                               : Duration{latency_.ns + (first_content.ns - latency_.ns) / 5};

@@ -68,6 +68,15 @@ class AccountHealth {
   // How long the first content took; for `slow`.
   void NoteLatency(Duration first_content);
 
+  // What asking the account for something that costs nothing showed. Success ends a rest for a
+  // refused credential or a dead connection, but only half: the next call decides. Limits are of
+  // calls and not of questions, so that nothing else is learnt of them. A credential that is still
+  // refused rests on.
+  //   outcome  kServed, kAuthDead, kServerError; others change nothing.
+  bool NoteProbe(Outcome outcome, Tick now);
+  // Whether a probe could tell something new.
+  bool WantsProbe(Tick now) const;
+
   // An operator's word.
   void Cool(Duration rest, Tick now);
   void Clear() { *this = AccountHealth(); }

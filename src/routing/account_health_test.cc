@@ -121,5 +121,62 @@ TEST(RestOf, AnyNumberOfFailures_StaysWithinItsCap) {
   }
 }
 
+// --- probes: a question that costs nothing ----------------------------------------------------
+
+AccountHealth Failed(Outcome outcome, int times) {
+  AccountHealth health;
+  for (int i = 0; i < times; ++i) health.Note(outcome, std::nullopt, kStart);
+  return health;
+}
+
+TEST(AccountHealth, ProbeThatIsAnswered_HalvesTheRestOfWhatItCanShow) {
+  const struct {
+    Outcome why;
+    int times;
+    bool heals;
+  } rows[] = {{Outcome::kAuthDead, 1, true},    {Outcome::kServerError, 3, true},
+              {Outcome::kBurst, 1, false},      {Outcome::kWindowExhausted, 1, false},
+              {Outcome::kOverloaded, 1, false}, {Outcome::kBillingDead, 1, false},
+              {Outcome::kEmptyReply, 2, false}};
+  for (const auto& row : rows) {
+    AccountHealth health = Failed(row.why, row.times);
+    ASSERT_NE(health.At(kStart), Fitness::kOpen) << Name(row.why);
+    EXPECT_EQ(health.WantsProbe(kStart), row.heals) << Name(row.why);
+    const Tick until = health.until();
+    EXPECT_EQ(health.NoteProbe(Outcome::kServed, kStart), row.heals) << Name(row.why);
+    if (row.heals) {
+      EXPECT_EQ(health.At(kStart), Fitness::kHalfOpen) << Name(row.why);
+    } else {
+      EXPECT_EQ(health.until(), until) << Name(row.why);
+    }
+  }
+}
+
+TEST(AccountHealth, CallThatFailsBehindAGoodProbe_RestsAsLongAsIfThereHadBeenNone) {
+  AccountHealth health = Failed(Outcome::kServerError, 3);
+  ASSERT_EQ(health.until(), kStart + Seconds(5));
+  health.NoteProbe(Outcome::kServed, kStart + Seconds(1));
+  health.Note(Outcome::kServerError, std::nullopt, kStart + Seconds(1));
+  EXPECT_EQ(health.until(), kStart + Seconds(11)) << "the second failure in a row doubles";
+}
+
+TEST(AccountHealth, ProbeThatIsRefused_RestsAnAccountNobodyUsedAndKeepsARefusedOneAtRest) {
+  AccountHealth fresh;
+  EXPECT_TRUE(fresh.NoteProbe(Outcome::kAuthDead, kStart));
+  EXPECT_EQ(fresh.At(kStart), Fitness::kCooling);
+  EXPECT_EQ(fresh.until(), kStart + Minutes(30));
+  // No call is spent on finding out what the probe knows.
+  EXPECT_TRUE(fresh.NoteProbe(Outcome::kAuthDead, kStart + Minutes(29)));
+  EXPECT_EQ(fresh.until(), kStart + Minutes(59));
+}
+
+TEST(AccountHealth, ProbeThatShowsNothing_ChangesNothing) {
+  for (const Outcome outcome : {Outcome::kNothing, Outcome::kBurst, Outcome::kModelGone}) {
+    AccountHealth health;
+    EXPECT_FALSE(health.NoteProbe(outcome, kStart)) << Name(outcome);
+    EXPECT_EQ(health.At(kStart), Fitness::kOpen) << Name(outcome);
+  }
+}
+
 }  // namespace
 }  // namespace weir::routing

@@ -61,6 +61,8 @@ struct AccountSlot {
   Tick rate_until;  // its own rate per minute allows the next call then
   Tick expires = kNoDeadline;
   bool probing = false;  // half open, and its one call is under way
+  bool proven = false;   // a call or a probe has told something of it
+  Tick next_probe;       // not before
   std::vector<ModelRest> model_rests;
   std::vector<Place> places;
 };
@@ -217,6 +219,9 @@ struct AccountPool::State {
       slot.id = spec.id;
       slot.id_hash = HashText(spec.id);
       slot.spec = &spec;
+      if (slot.next_probe == Tick{} && now != Tick{}) {
+        slot.next_probe = now + config->upstreams[spec.upstream].health_probe;
+      }
       slot.config_index = i;
       slot.upstream = config_upstreams[spec.upstream];
       // A new credential has not been refused yet.
@@ -900,6 +905,7 @@ std::optional<RestBegan> AccountPool::Release(const Lease& lease, const Report& 
   --pool.in_flight;
   --s.upstreams[lease.upstream].in_flight;
   pool.service = Smooth(pool.service, now - lease.since);
+  slot.proven = slot.proven || report.outcome != Outcome::kNothing;
   if (report.outcome == Outcome::kServed) {
     ++slot.served;
   } else if (report.outcome != Outcome::kNothing) {
@@ -987,6 +993,38 @@ bool AccountPool::Clear(std::string_view id, Tick now, std::vector<Grant>& grant
   s.Refresh(static_cast<std::uint32_t>(slot - s.accounts.data()), now);
   s.ServeQueues(now, grants);
   return true;
+}
+
+std::vector<ProbeDue> AccountPool::TakeProbes(Tick now, std::size_t max) {
+  State& s = *state_;
+  std::vector<ProbeDue> due;
+  for (AccountSlot& slot : s.accounts) {
+    if (due.size() >= max) break;
+    const config::Account* const spec = slot.spec;
+    if (spec == nullptr || slot.next_probe > now) continue;
+    const config::Upstream& upstream = s.config->upstreams[spec->upstream];
+    if (upstream.health_probe.ns <= 0 || upstream.kind == config::UpstreamKind::kSandbox) continue;
+    if (!spec->enabled || spec->draining || slot.expires <= now) continue;
+    if (slot.proven && !slot.health.WantsProbe(now)) continue;
+    slot.next_probe = now + upstream.health_probe;
+    due.push_back({s.config, slot.config_index});
+  }
+  return due;
+}
+
+std::optional<RestBegan> AccountPool::NoteProbe(std::string_view id, Outcome outcome, Tick now,
+                                                std::vector<Grant>& grants) {
+  State& s = *state_;
+  s.Advance(now, grants);
+  AccountSlot* const slot = s.Find(id);
+  if (slot == nullptr) return std::nullopt;  // gone meanwhile
+  slot->proven = true;
+  const bool rested = slot->health.until() > now;
+  if (!slot->health.NoteProbe(outcome, now)) return std::nullopt;
+  s.HealthChanged(static_cast<std::uint32_t>(slot - s.accounts.data()), now);
+  s.ServeQueues(now, grants);
+  if (rested || slot->health.At(now) == Fitness::kHalfOpen) return std::nullopt;
+  return RestBegan{slot->id, outcome, slot->health.until() - now, {}};
 }
 
 std::optional<AccountView> AccountPool::ViewAccount(std::string_view id, Tick now) const {

@@ -89,6 +89,14 @@ class AccountPool {
   bool Cool(std::string_view id, Duration rest, Tick now, std::vector<Grant>& grants);
   bool Clear(std::string_view id, Tick now, std::vector<Grant>& grants);
 
+  // The accounts to be asked now whether they are well: those that rest for what a question can
+  // show, and those that no call has used yet, each once per its upstream's health_probe. At most
+  // `max`; the others come with the next call.
+  std::vector<ProbeDue> TakeProbes(Tick now, std::size_t max);
+  // What the answer showed (AccountHealth::NoteProbe). Tells of a rest it began.
+  std::optional<RestBegan> NoteProbe(std::string_view id, Outcome outcome, Tick now,
+                                     std::vector<Grant>& grants);
+
   std::optional<AccountView> ViewAccount(std::string_view id, Tick now) const;
   PoolView ViewPool(std::uint32_t pool, Tick now) const;
   // How full the first pool of a package is, in 1/1000: calls under way and waiting, of the calls

@@ -456,6 +456,65 @@ TEST(AccountPool, Capacity_ShrinksAndRecovers) {
   EXPECT_EQ(w.pool().ViewPool(0, w.now).capacity, 20);
 }
 
+std::vector<std::string> Names(const std::vector<ProbeDue>& due) {
+  std::vector<std::string> names;
+  for (const ProbeDue& one : due) names.push_back(one.config->accounts[one.account].id);
+  return names;
+}
+
+TEST(AccountPool, Probes_AskWhomNobodyUsedAndWhomAQuestionCanHeal) {
+  World world(4);
+  world.edit().accounts[3].enabled = false;
+  world.pool().Configure(world.config, world.now, Instant{1}, world.grants);
+  EXPECT_TRUE(world.pool().TakeProbes(world.now, 10).empty())
+      << "an account has a minute to be used";
+  const AcquireReply used = world.Acquire();
+  const std::string proven = world.NameOf(used.lease);
+  world.Release(used.lease);
+  world.now = world.now + Seconds(60);
+  std::vector<std::string> others = {"a0", "a1", "a2"};
+  std::erase(others, proven);
+  EXPECT_EQ(Names(world.pool().TakeProbes(world.now, 1)), std::vector{others[0]});
+  EXPECT_EQ(Names(world.pool().TakeProbes(world.now, 10)), std::vector{others[1]});
+  EXPECT_TRUE(world.pool().TakeProbes(world.now, 10).empty()) << "each once in its interval";
+
+  // One is well and is not asked again; the other's credential is refused, before any call was.
+  EXPECT_FALSE(world.pool().NoteProbe(others[0], Outcome::kServed, world.now, world.grants));
+  const auto began = world.pool().NoteProbe(others[1], Outcome::kAuthDead, world.now, world.grants);
+  ASSERT_TRUE(began);
+  EXPECT_EQ(began->account, others[1]);
+  EXPECT_EQ(began->why, Outcome::kAuthDead);
+  for (int i = 0; i < 20; ++i) {
+    const AcquireReply reply = world.Acquire();
+    EXPECT_NE(world.NameOf(reply.lease), others[1]);
+    world.Release(reply.lease);
+  }
+  world.now = world.now + Seconds(60);
+  EXPECT_EQ(Names(world.pool().TakeProbes(world.now, 10)), std::vector{others[1]});
+  world.pool().NoteProbe(others[1], Outcome::kServed, world.now, world.grants);
+  EXPECT_EQ(world.pool().ViewAccount(others[1], world.now)->fitness, Fitness::kHalfOpen);
+}
+
+TEST(AccountPool, ProbeThatHeals_LetsTheNextCallIn) {
+  World world(1, 1);
+  world.Release(world.Acquire().lease, Outcome::kAuthDead);
+  ASSERT_EQ(world.Acquire().refusal, Refusal::kNoCapacity);
+  world.pool().NoteProbe("a0", Outcome::kServed, world.now, world.grants);
+  EXPECT_EQ(world.Acquire().kind, Kind::kGranted);
+  EXPECT_FALSE(world.pool().NoteProbe("gone", Outcome::kServed, world.now, world.grants));
+}
+
+TEST(AccountPool, Probes_OfZeroIntervalOrOfTheSandbox_AreNotAsked) {
+  World world(2);
+  world.edit().upstreams[0].health_probe = {};
+  world.pool().Configure(world.config, world.now, Instant{1}, world.grants);
+  EXPECT_TRUE(world.pool().TakeProbes(world.now + Minutes(60), 10).empty());
+  world.edit().upstreams[0].health_probe = Seconds(1);
+  world.edit().upstreams[0].kind = config::UpstreamKind::kSandbox;
+  world.pool().Configure(world.config, world.now, Instant{1}, world.grants);
+  EXPECT_TRUE(world.pool().TakeProbes(world.now + Minutes(60), 10).empty());
+}
+
 // Random commands against an auditor that keeps its own books.
 TEST(AccountPool, RandomRuns_KeepTheInvariants) {
   for (std::uint64_t seed = 1; seed <= 150; ++seed) {

@@ -107,6 +107,12 @@ struct Report {
   std::array<std::uint64_t, 2> made = {};
 };
 
+// An account to ask whether it is well.
+struct ProbeDue {
+  std::shared_ptr<const config::Config> config;
+  std::uint32_t account = 0;  // index into its accounts
+};
+
 // An account went to rest: a line for the operator's log.
 struct RestBegan {
   std::string account;  // id

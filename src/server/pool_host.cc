@@ -223,6 +223,22 @@ bool PoolHost::Clear(std::string_view account) {
   return known;
 }
 
+std::vector<routing::ProbeDue> PoolHost::TakeProbes(std::size_t max) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.TakeProbes(state_->options.now(), max);
+}
+
+void PoolHost::NoteProbe(std::string_view account, routing::Outcome outcome) {
+  std::optional<routing::RestBegan> began;
+  {
+    const std::lock_guard lock(state_->mutex);
+    began = state_->machine.NoteProbe(account, outcome, state_->options.now(), state_->grants);
+    state_->Deliver();
+  }
+  if (state_->options.on_probe) state_->options.on_probe(outcome);
+  if (began && state_->options.on_rest) state_->options.on_rest(*began);
+}
+
 std::optional<routing::AccountView> PoolHost::ViewAccount(std::string_view account) const {
   const std::lock_guard lock(state_->mutex);
   return state_->machine.ViewAccount(account, state_->options.now());

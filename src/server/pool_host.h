@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "gateway/ports.h"
 #include "routing/account_pool.h"
@@ -64,6 +65,8 @@ class PoolHost {
     std::uint64_t seed = 0;
     // An account went to rest; called outside the lock, from any thread.
     std::function<void(const routing::RestBegan&)> on_rest;
+    // An account answered a probe; the same.
+    std::function<void(routing::Outcome)> on_probe;
   };
 
   PoolHost(std::shared_ptr<const config::Config> config, Options options);
@@ -76,6 +79,9 @@ class PoolHost {
   void Configure(std::shared_ptr<const config::Config> config);
   bool Cool(std::string_view account, Duration rest);
   bool Clear(std::string_view account);
+  // Accounts to be asked now whether they are well, and what the answer showed.
+  std::vector<routing::ProbeDue> TakeProbes(std::size_t max);
+  void NoteProbe(std::string_view account, routing::Outcome outcome);
   std::optional<routing::AccountView> ViewAccount(std::string_view account) const;
   routing::PoolView ViewPool(std::uint32_t pool) const;
   routing::StickyCounts Sticky() const;

@@ -93,7 +93,8 @@ void PoolMetrics::Register(telemetry::Metrics& metrics, PoolHost& pool,
   });
   metrics.AddCollector([this, &pool] {
     std::vector<Family> families = {{.name = "weir_account_rests_total", .series = {}},
-                                    {.name = "weir_sticky_total", .series = {}}};
+                                    {.name = "weir_sticky_total", .series = {}},
+                                    {.name = "weir_account_probes_total", .series = {}}};
     // All classes from the start: a rate over a series that appears with its first rest misses it.
     for (std::size_t i = 0; i < rests_.size(); ++i) {
       const auto why = static_cast<routing::Outcome>(i);
@@ -106,13 +107,22 @@ void PoolMetrics::Register(telemetry::Metrics& metrics, PoolHost& pool,
     families[1].series = {{"result=\"kept\"", sticky.kept},
                           {"result=\"away\"", sticky.away},
                           {"result=\"escaped\"", sticky.escaped}};
+    using enum routing::Outcome;
+    for (const routing::Outcome outcome : {kServed, kAuthDead, kServerError, kNothing}) {
+      families[2].series.push_back(
+          {fmt::format("result=\"{}\"", routing::Name(outcome)),
+           probes_[static_cast<std::size_t>(outcome)].load(std::memory_order_relaxed)});
+    }
     return families;
   });
 }
 
 void PoolMetrics::CountRest(routing::Outcome why) {
-  const auto at = static_cast<std::size_t>(why);
-  if (at < rests_.size()) rests_[at].fetch_add(1, std::memory_order_relaxed);
+  rests_[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+}
+
+void PoolMetrics::CountProbe(routing::Outcome outcome) {
+  probes_[static_cast<std::size_t>(outcome)].fetch_add(1, std::memory_order_relaxed);
 }
 
 }  // namespace weir::server

@@ -38,9 +38,13 @@ class PoolMetrics {
                 std::function<std::shared_ptr<const config::Config>()> config);
   // An account went to rest; any thread.
   void CountRest(routing::Outcome why);
+  // An account answered a probe; any thread.
+  void CountProbe(routing::Outcome outcome);
 
  private:
-  std::array<std::atomic<std::int64_t>, routing::kOutcomes> rests_{};
+  using Counts = std::array<std::atomic<std::int64_t>, routing::kOutcomes>;
+  Counts rests_{};
+  Counts probes_{};
 };
 
 }  // namespace weir::server

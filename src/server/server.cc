@@ -200,10 +200,12 @@ void Server::MakeWorkers(const ServerOptions& options) {
       gateway::Snapshot{config_, keys_->table(), pepper_});
   pool_ = std::make_unique<PoolHost>(
       config_,
-      PoolHost::Options{.now = MonotonicNow,
-                        .wall_now = WallNow,
-                        .seed = static_cast<std::uint64_t>(started_at_.ns),
-                        .on_rest = [this](const routing::RestBegan& rest) { LogRest(rest); }});
+      PoolHost::Options{
+          .now = MonotonicNow,
+          .wall_now = WallNow,
+          .seed = static_cast<std::uint64_t>(started_at_.ns),
+          .on_rest = [this](const routing::RestBegan& rest) { LogRest(rest); },
+          .on_probe = [this](routing::Outcome outcome) { pool_metrics_.CountProbe(outcome); }});
   for (std::int32_t i = 0; i < count; ++i) {
     workers_.push_back(std::make_unique<Worker>(i, count, *shared_, *credit_, *pool_, snapshot));
   }

@@ -9,6 +9,8 @@ namespace weir::server {
 namespace {
 
 constexpr Duration kIdleUpstreamLifetime = Seconds(60);
+// How exactly health_probe is kept.
+constexpr Duration kProbeRound = Seconds(1);
 
 }  // namespace
 
@@ -31,11 +33,13 @@ void Worker::Mailbox::NotifyGrants() {
 Worker::Worker(std::int32_t index, std::int32_t workers, const SessionShared& shared,
                CreditHost& credit, PoolHost& pool,
                std::shared_ptr<const gateway::Snapshot> snapshot)
-    : workers_(workers),
+    : index_(index),
+      workers_(workers),
       upstreams_(loop_),
       mailbox_(*this),
       credit_(credit, mailbox_),
       accounts_(pool, mailbox_),
+      prober_(pool, upstreams_, loop_),
       session_(index, shared, loop_, upstreams_, credit_, accounts_, snapshot),
       http_(loop_, session_, ShareOf(snapshot->config->caller_limits)) {}
 
@@ -47,6 +51,7 @@ Result<std::uint16_t> Worker::Listen(const config::Listen& listen) {
 
 void Worker::Run() {
   Spawn(KeepHouse());
+  if (index_ == 0) Spawn(KeepProbing());
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "weir-worker");
     loop_.Run();
@@ -63,6 +68,13 @@ Task<void> Worker::KeepHouse() {
   while (!loop_.finishing()) {
     co_await loop_.Sleep(Seconds(10));
     upstreams_.pool.CloseIdle(kIdleUpstreamLifetime);
+  }
+}
+
+Task<void> Worker::KeepProbing() {
+  while (!loop_.finishing()) {
+    co_await loop_.Sleep(kProbeRound);
+    if (!loop_.finishing()) prober_.Begin();
   }
 }
 
@@ -92,7 +104,8 @@ void Worker::StopAndJoin() {
   loop_.Stop();
   thread_.join();
   http_.CloseAll();
-  loop_.Finish([this] { return http_.open() == 0; });
+  prober_.Stop();
+  loop_.Finish([this] { return http_.open() == 0 && prober_.idle(); });
 }
 
 }  // namespace weir::server

@@ -17,6 +17,7 @@
 #include "net/upstream_pool.h"
 #include "server/credit_host.h"
 #include "server/pool_host.h"
+#include "server/prober.h"
 #include "server/session.h"
 
 namespace weir::server {
@@ -67,13 +68,16 @@ class Worker {
 
   config::CallerLimits ShareOf(const config::CallerLimits& node) const;
   Task<void> KeepHouse();
+  Task<void> KeepProbing();
 
+  std::int32_t index_;
   std::int32_t workers_;
   net::Loop loop_;
   AnyUpstreams upstreams_;
   Mailbox mailbox_;
   CreditPort credit_;
   AccountPort accounts_;
+  Prober prober_;
   Session session_;
   net::HttpServer http_;
   std::thread thread_;

@@ -148,6 +148,9 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
     {"weir_sticky_total", "counter", "result",
      "Calls of sessions, by whether they kept their account: kept, away (it rests or is off), "
      "escaped (it is busy, errs or is slow)."},
+    {"weir_account_probes_total", "counter", "result",
+     "Accounts that were asked for their models, by what the answer showed: served, auth_dead, "
+     "server_error, nothing."},
 });
 
 std::size_t OperationIndex(std::string_view name) {

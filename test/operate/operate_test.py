@@ -36,6 +36,7 @@ upstreams:
   - name: here
     base_url: {upstream}/v1
     api_key: {upstream_secret}
+    health_probe: {probe}
 models:
   - id: m1
     routes: [here]
@@ -54,7 +55,7 @@ class Gateway:
     def __init__(self, **values):
         self.folder = tempfile.mkdtemp(prefix="weir-operate-")
         self.port, self.admin_port = weir.free_port(), weir.free_port()
-        self.values = {"drain": "30s", "rate": 1000000, **values}
+        self.values = {"drain": "30s", "rate": 1000000, "probe": "0s", **values}
         self.server = None
 
     def config(self, **values):
@@ -393,6 +394,41 @@ def main():
     return tally.finish()
 
 
+def health_probes(tally):
+    """An account is asked for its models in the background: a refused credential is found before a call is."""
+    def control(method, body=None):
+        weir.fetch(f"{Gateway.upstream}/_control", method, body)
+
+    def eventually(name, held):
+        end = time.monotonic() + 15
+        while not (good := held()) and time.monotonic() < end:
+            time.sleep(0.05)
+        tally.check(name, good, weir.fetch(f"{gateway.admin_url}/metrics")[2].decode()[-1500:])
+
+    def counts(line):
+        return any(found.startswith(line) and int(found.rsplit(" ", 1)[1]) > 0
+                   for found in weir.fetch(f"{gateway.admin_url}/metrics")[2].decode().splitlines())
+
+    def fitness():
+        data = json.loads(gateway.command("accounts", "list", "--json").stdout)["data"]
+        return data[0]["state"]["fitness"]
+
+    control("POST", {"match": {"path": "/models"}, "fault": {"status": 401, "body": "invalid_api_key"}})
+    gateway = Gateway(probe="1s").start()
+    try:
+        eventually("a credential that is refused is found without a call",
+                   lambda: counts('weir_account_probes_total{result="auth_dead"}') and fitness() == "resting")
+        tally.check("no call is spent on it", gateway.ask()[0] == 503)
+        control("DELETE")
+        control("POST", {"match": {"path": "/models"}, "fault": {"status": 200, "body_text": '{"data":[]}'}})
+        eventually("it is taken back when it is accepted again",
+                   lambda: counts('weir_account_probes_total{result="served"}') and fitness() != "resting")
+        tally.check("and serves", gateway.ask()[0] == 200)
+    finally:
+        control("DELETE")
+        gateway.stop()
+
+
 def run(tally):
     gateway = Gateway().start()
     try:
@@ -411,6 +447,7 @@ def run(tally):
     hard_stop(tally)
     rate_limit(tally)
     accounts_at_run_time(tally)
+    health_probes(tally)
 
 
 if __name__ == "__main__":
