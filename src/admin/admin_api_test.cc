@@ -334,6 +334,19 @@ TEST_F(AdminApiTest, Create_RefusesWhatItDoesNotUnderstand_AndChangesNothing) {
             "names no package of the configuration; known are: default"},
            {R"({"name":"a","package":"key:hers"})", "/package", "letters, digits"},
            {R"({"name":"a","codex_adaptation":"yes"})", "/codex_adaptation", "must be true or"},
+           {R"({"name":"a","payload_rules":{}})", "/payload_rules", "must be a list of at most 32"},
+           {R"({"name":"a","payload_rules":[1]})", "/payload_rules", "the one at 0"},
+           {R"({"name":"a","payload_rules":[{"path":"a","value":1},{"path":"model","value":1}]})",
+            "/payload_rules/1/path", "'model' cannot be set"},
+           {R"({"name":"a","payload_rules":[{"path":"a b","value":1}]})", "/payload_rules/0/path",
+            "without blanks"},
+           {R"({"name":"a","payload_rules":[{"path":"a..b","value":1}]})", "/payload_rules/0/path",
+            "1 to 64 bytes"},
+           {R"({"name":"a","payload_rules":[{"path":"a"}]})", "/payload_rules/0/value",
+            "is missing"},
+           {R"({"name":"a","payload_rules":[{"value":1}]})", "/payload_rules/0/path", "is missing"},
+           {R"({"name":"a","payload_rules":[{"path":"a","value":1,"valueType":"json"}]})",
+            "/payload_rules/0/valueType", "is not known here"},
            {R"({"name":"a","allow_downgrade":null})", "/allow_downgrade", "must be true or"},
            {R"({"name":"a","expires_at":"soon"})", "/expires_at", "must be a time"},
            {R"({"name":"a","expires_at":1800000000})", "/expires_at", "must be a time"},
@@ -727,6 +740,26 @@ TEST_F(AdminApiTest, TheBelongingOfAKey_IsCheckedWhenItIsNamedAndOnlyThen) {
   EXPECT_TRUE(key.at("package").is_null());
   EXPECT_THAT(json::serialize(Json(Send("GET", "/admin/v1/audit")).at("data").at(0)),
               HasSubstr("workspace acme -> none; package gold -> none; codex_adaptation -> false"));
+}
+
+TEST_F(AdminApiTest, PayloadRules_AreKeptInOrderReplacedWholeAndAudited) {
+  const std::string path =
+      "/admin/v1/keys/" + Create(R"({"name":"a","codex_adaptation":true,"payload_rules":[
+          {"path":"reasoning.effort","value":"low"},{"path":"tools.0","value":{"type":"x"}}]})");
+  const auto rules = [&] { return json::serialize(Json(Send("GET", path)).at("payload_rules")); };
+  EXPECT_EQ(rules(), R"([{"path":"reasoning.effort","value":"low"},)"
+                     R"({"path":"tools.0","value":{"type":"x"}}])");
+  Json(Send("PATCH", path, R"({"allow_downgrade":false})"));
+  EXPECT_THAT(rules(), HasSubstr("reasoning.effort"));
+  Problem(Send("PATCH", path, R"({"payload_rules":[{"path":"stream","value":true}]})"), 422,
+          "invalid-request");
+  EXPECT_THAT(rules(), HasSubstr("reasoning.effort"));
+  Json(Send("PATCH", path, R"({"payload_rules":[{"path":"top_p","value":null}]})"));
+  EXPECT_EQ(rules(), R"([{"path":"top_p","value":null}])");
+  EXPECT_THAT(json::serialize(Json(Send("GET", "/admin/v1/audit")).at("data").at(0)),
+              HasSubstr("payload_rules [reasoning.effort tools.0] -> [top_p]"));
+  Json(Send("PATCH", path, R"({"payload_rules":[]})"));
+  EXPECT_EQ(rules(), "[]");
 }
 
 TEST_F(AdminApiTest, TheConfig_ShowsAccountsAndPoolsAsTheFileHasThem) {

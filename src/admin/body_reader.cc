@@ -289,6 +289,26 @@ std::optional<ObjectReader> ObjectReader::Object(std::string_view name) {
   return ObjectReader(value->get_object(), pointer_ + "/" + std::string(name), errors_);
 }
 
+std::optional<std::vector<ObjectReader>> ObjectReader::Objects(std::string_view name,
+                                                               std::size_t count_max) {
+  const json::value* value = Take(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_array() || value->get_array().size() > count_max) {
+    Refuse(name, fmt::format("must be a list of at most {} objects", count_max));
+    return std::nullopt;
+  }
+  std::vector<ObjectReader> readers;
+  for (const json::value& item : value->get_array()) {
+    const std::string place = fmt::format("{}/{}/{}", pointer_, name, readers.size());
+    if (!item.is_object()) {
+      Refuse(name, fmt::format("has an item that is not an object: the one at {}", readers.size()));
+      return std::nullopt;
+    }
+    readers.emplace_back(item.get_object(), place, errors_);
+  }
+  return readers;
+}
+
 void ObjectReader::Finish() {
   for (const auto& member : object_) {
     const std::string_view name = member.key();

@@ -47,6 +47,11 @@ class ObjectReader {
   // A member that is an object; none when absent or not an object.
   std::optional<ObjectReader> Object(std::string_view name);
 
+  // A member that is a list of at most `count_max` objects; none when absent or not one.
+  std::optional<std::vector<ObjectReader>> Objects(std::string_view name, std::size_t count_max);
+  // A member of any kind, or null when absent.
+  const boost::json::value* Any(std::string_view name) { return Take(name); }
+
   bool Has(std::string_view name) const { return object_.contains(name); }
   void Refuse(std::string_view name, std::string detail);
   // Refuses the members nobody took. Call it last.

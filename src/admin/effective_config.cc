@@ -103,6 +103,11 @@ std::string OptionsJson(config::Config config) {  // a copy: the table hands out
   }
   for (std::size_t i = 0; i < config.keys.size(); ++i) {
     WriteFields(config::KeyFields(), config.keys[i], {i}, json);
+    for (std::size_t j = 0; j < config.keys[i].payload_rules.size(); ++j) {
+      const dialect::PayloadRule& rule = config.keys[i].payload_rules[j];
+      config::PayloadRuleText text{dialect::PathText(rule), rule.value};
+      WriteFields(config::PayloadRuleFields(), text, {i, j}, json);
+    }
   }
   json.Close(']');
   return json.Take();

@@ -72,6 +72,12 @@ JsonWriter& JsonWriter::Time(std::string_view name, std::optional<Instant> value
   return value ? Text(name, telemetry::FormatInstant(*value)) : Null(name);
 }
 
+JsonWriter& JsonWriter::Json(std::string_view name, std::string_view json) {
+  Name(name);
+  out_ += json;
+  return *this;
+}
+
 JsonWriter& JsonWriter::Texts(std::string_view name, std::span<const std::string> values) {
   Open(name, '[');
   for (const std::string& value : values) Element(value);

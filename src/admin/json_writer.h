@@ -29,6 +29,8 @@ class JsonWriter {
   // Amounts are decimal texts: exact in every client, whatever it thinks a number is.
   JsonWriter& Usd(std::string_view name, std::optional<NanoUsd> value);
   JsonWriter& Time(std::string_view name, std::optional<Instant> value);
+  // `json` is a value already written as JSON, which the caller knows to be right.
+  JsonWriter& Json(std::string_view name, std::string_view json);
   JsonWriter& Texts(std::string_view name, std::span<const std::string> values);
 
   // An element of a list.

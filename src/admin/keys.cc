@@ -44,6 +44,11 @@ void WriteKey(const KeyRecord& key, Instant now, JsonWriter& json) {
   json.TextOrNull("workspace", key.workspace)
       .TextOrNull("package", key.package)
       .Flag("codex_adaptation", key.codex_adaptation)
+      .Open("payload_rules", '[');
+  for (const dialect::PayloadRule& rule : key.payload_rules) {
+    json.Open('{').Text("path", dialect::PathText(rule)).Json("value", rule.value).Close('}');
+  }
+  json.Close(']')
       .Flag("allow_downgrade", key.allow_downgrade)
       .Open("limits", '{')
       .Number("requests_per_minute", key.limits.requests_per_minute)
@@ -89,6 +94,29 @@ void ReadLimits(ObjectReader& reader, config::KeyLimits& limits) {
   count("concurrent_requests", "keys[].limits.concurrent_requests", limits.concurrent_requests);
   reader.UsdOrNull("budget_usd", limits.budget);
   reader.Finish();
+}
+
+// What is set in its requests, in this order. A list replaces the one before.
+void ReadPayloadRules(ObjectReader& reader, std::vector<dialect::PayloadRule>& out) {
+  auto items = reader.Objects("payload_rules", dialect::kPayloadRulesMax);
+  if (!items) return;
+  std::vector<dialect::PayloadRule> rules;
+  for (ObjectReader& item : *items) {
+    std::string path;
+    const bool has_path = item.Text("path", "keys[].payload_rules[].path", path);
+    if (!has_path && !item.Has("path")) item.Refuse("path", "is missing");
+    const boost::json::value* value = item.Any("value");
+    if (value == nullptr) item.Refuse("value", "is missing");
+    item.Finish();
+    if (!has_path || value == nullptr) continue;
+    auto rule = dialect::ParsePayloadRule(path, boost::json::serialize(*value));
+    if (rule) {
+      rules.push_back(*std::move(rule));
+    } else {
+      item.Refuse("path", std::move(rule.error()));
+    }
+  }
+  out = std::move(rules);  // used only when nothing was refused
 }
 
 void ReadExpiry(ObjectReader& reader, Instant now, std::optional<Instant>& expires_at) {
@@ -181,6 +209,7 @@ AdminResponse CreateKey(const Call& call) {
   reader.Texts("models", "keys[].models", ObjectReader::Null::kMeansAll, wanted.models);
   ReadBelonging(reader, *config, wanted.workspace, wanted.package);
   reader.Flag("codex_adaptation", wanted.codex_adaptation);
+  ReadPayloadRules(reader, wanted.payload_rules);
   reader.Flag("allow_downgrade", wanted.allow_downgrade);
   ReadExpiry(reader, call.now, wanted.expires_at);
   if (auto limits = reader.Object("limits")) ReadLimits(*limits, wanted.limits);
@@ -286,6 +315,7 @@ AdminResponse PatchKey(const Call& call) {
   }
   ReadBelonging(reader, *call.ports.config(), changed.workspace, changed.package);
   reader.Flag("codex_adaptation", changed.codex_adaptation);
+  ReadPayloadRules(reader, changed.payload_rules);
   reader.Flag("allow_downgrade", changed.allow_downgrade);
   ReadExpiry(reader, call.now, changed.expires_at);
   if (auto limits = reader.Object("limits")) ReadLimits(*limits, changed.limits);
@@ -324,6 +354,13 @@ AdminResponse PatchKey(const Call& call) {
        fmt::format("package {} -> {}", or_none(before.package), or_none(changed.package)));
   note(before.codex_adaptation != changed.codex_adaptation,
        fmt::format("codex_adaptation -> {}", changed.codex_adaptation));
+  const auto rules_of = [](const KeyRecord& record) {
+    std::vector<std::string> paths;
+    for (const auto& rule : record.payload_rules) paths.push_back(dialect::PathText(rule));
+    return fmt::format("[{}]", fmt::join(paths, " "));
+  };
+  note(before.payload_rules != changed.payload_rules,
+       fmt::format("payload_rules {} -> {}", rules_of(before), rules_of(changed)));
   note(before.allow_downgrade != changed.allow_downgrade,
        fmt::format("allow_downgrade -> {}", changed.allow_downgrade));
   note(before.expires_at != changed.expires_at, "expiry");

@@ -209,10 +209,12 @@ std::string BodySent(std::vector<std::string> options) {
 
 TEST_F(CliTest, KeysCreate_SendsWhatWasAskedForAndNothingElse) {
   EXPECT_EQ(BodySent({}), R"({"name":"a"})");
-  EXPECT_EQ(BodySent({"--workspace", "acme", "--package", "gold", "--codex-adaptation",
-                      "--no-downgrade", "--budget", "none"}),
-            R"({"name":"a","workspace":"acme","package":"gold","codex_adaptation":true,)"
-            R"("allow_downgrade":false,"limits":{"budget_usd":null}})");
+  EXPECT_EQ(
+      BodySent({"--workspace", "acme", "--package", "gold", "--codex-adaptation", "--payload-rule",
+                "a.0=\"b=c\"", "--payload-rule", "d=[1]", "--no-downgrade", "--budget", "none"}),
+      R"({"name":"a","workspace":"acme","package":"gold","codex_adaptation":true,)"
+      R"("payload_rules":[{"path":"a.0","value":"b=c"},{"path":"d","value":[1]}],)"
+      R"("allow_downgrade":false,"limits":{"budget_usd":null}})");
 }
 
 TEST_F(CliTest, Reference_PrintsEveryPage) {

@@ -27,6 +27,7 @@ struct Options : Connection {
   std::string workspace;
   std::string package;
   bool codex_adaptation = false;
+  std::vector<std::string> payload_rules;  // PATH=JSON
   bool no_downgrade = false;
   std::int64_t requests_per_minute = -1;
   std::int64_t tokens_per_minute = -1;
@@ -79,6 +80,25 @@ void PrintSecret(const Options& options, const json::value& made) {
               key == nullptr ? "-" : Text(*key, "name").c_str(), Text(made, "secret").c_str());
 }
 
+// [{"path": ..., "value": ...}] of PATH=JSON texts. Prints what is wrong.
+std::optional<json::array> PayloadRules(const std::vector<std::string>& texts) {
+  json::array rules;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    boost::system::error_code error;
+    json::value value;
+    if (equals != std::string::npos) value = json::parse(text.substr(equals + 1), error);
+    if (equals == std::string::npos || error) {
+      PrintError(
+          "--payload-rule " + text +
+          " is not PATH=JSON; write reasoning.effort='\"low\"', with the quotes of the JSON");
+      return std::nullopt;
+    }
+    rules.push_back(json::object{{"path", text.substr(0, equals)}, {"value", value}});
+  }
+  return rules;
+}
+
 int Create(const Options& options) {
   json::object body;
   body["name"] = options.name;
@@ -89,6 +109,11 @@ int Create(const Options& options) {
   if (!options.workspace.empty()) body["workspace"] = options.workspace;
   if (!options.package.empty()) body["package"] = options.package;
   if (options.codex_adaptation) body["codex_adaptation"] = true;
+  if (!options.payload_rules.empty()) {
+    auto rules = PayloadRules(options.payload_rules);
+    if (!rules) return kExitFailed;
+    body["payload_rules"] = *std::move(rules);
+  }
   if (options.no_downgrade) body["allow_downgrade"] = false;
   json::object limits;
   if (options.requests_per_minute >= 0) limits["requests_per_minute"] = options.requests_per_minute;
@@ -182,6 +207,11 @@ void AddKeys(CLI::App& app, int& exit_code) {
       ->type_name("NAME");
   create->add_flag("--codex-adaptation", options->codex_adaptation,
                    "Put its requests into the form a Codex-style backend takes");
+  create
+      ->add_option("--payload-rule", options->payload_rules,
+                   "What is set in its requests where they are adapted, such as "
+                   "'reasoning.effort=\"low\"'; in the order given")
+      ->type_name("PATH=JSON");
   create->add_flag("--no-downgrade", options->no_downgrade,
                    "Never serve it by a lesser model under pressure");
   create->add_option("--requests-per-minute", options->requests_per_minute, "0 is no limit")

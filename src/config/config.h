@@ -14,6 +14,7 @@
 #include "base/money.h"
 #include "base/secret.h"
 #include "base/time.h"
+#include "dialect/payload_rule.h"
 
 namespace weir::config {
 
@@ -214,6 +215,7 @@ struct KeySpec {
   std::string workspace;  // empty: a workspace of its own
   std::string package;    // empty: the workspace's
   bool codex_adaptation = false;
+  std::vector<dialect::PayloadRule> payload_rules;  // where it is adapted, in this order
   bool allow_downgrade = true;
 };
 

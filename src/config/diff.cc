@@ -195,6 +195,8 @@ std::vector<ConfigChange> DiffConfigs(const Config& before, const Config& after)
       "keys", &KeySpec::name, before.keys, after.keys,
       [&](const std::string& path, const KeySpec& a, const KeySpec& b) {
         DiffFields(KeyFields(), "keys[]", path, a, b, changes);
+        NoteText(path + ".payload_rules", FormatPayloadRules(a.payload_rules),
+                 FormatPayloadRules(b.payload_rules), changes);
       },
       changes);
   return changes;

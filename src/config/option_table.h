@@ -23,6 +23,12 @@ using ValueRef =
                  std::optional<Instant>*, Listen*, std::vector<std::string>*, Durability*,
                  HangUpRule*, UpstreamKind*, AdaptProfile*, std::optional<Proxy>*, Upstream*>;
 
+// One of keys[].payload_rules, as the file writes it.
+struct PayloadRuleText {
+  std::string path;
+  std::string value;
+};
+
 template <class Object>
 struct Field {
   Option option;
@@ -38,7 +44,11 @@ std::span<const Field<Workspace>> WorkspaceFields();
 std::span<const Field<Model>> ModelFields();  // without its price and its downgrade
 std::span<const Field<Price>> PriceFields();
 std::span<const Field<Downgrade>> DowngradeFields();
-std::span<const Field<KeySpec>> KeyFields();
+std::span<const Field<KeySpec>> KeyFields();  // without its payload rules
+std::span<const Field<PayloadRuleText>> PayloadRuleFields();
+
+// "[reasoning.effort = "low", a.0 = 1]": the payload rules of a key, for a reader.
+std::string FormatPayloadRules(std::span<const dialect::PayloadRule> rules);
 
 // The value as it would be written in the file, in the shortest exact form. "***" for a secret that
 // is set. Never used to compare secrets.

@@ -727,6 +727,24 @@ const std::array kKeyFields = {
                    [](KeySpec& k) -> ValueRef { return &k.secret; }},
 };
 
+const std::array kPayloadRuleFields = {
+    Field<PayloadRuleText>{{.path = "keys[].payload_rules[].path",
+                            .form = TextForm::kVisible,
+                            .min = 1,
+                            .max = 1039,
+                            .help = "What is set in a body that is adapted: members and places in "
+                                    "lists, such as reasoning.effort or input.0.role. Not model, "
+                                    "not stream.",
+                            .required = true},
+                           [](PayloadRuleText& r) -> ValueRef { return &r.path; }},
+    Field<PayloadRuleText>{{.path = "keys[].payload_rules[].value",
+                            .min = 1,
+                            .max = dialect::kPayloadValueBytesMax,
+                            .help = "JSON, such as true, 5 or '\"low\"'.",
+                            .required = true},
+                           [](PayloadRuleText& r) -> ValueRef { return &r.value; }},
+};
+
 // Nested, so that it can be used from FormatValue: the text of any value.
 struct Formatter {
   const Option& option;
@@ -787,6 +805,16 @@ std::span<const Field<Model>> ModelFields() { return kModelFields; }
 std::span<const Field<Price>> PriceFields() { return kPriceFields; }
 std::span<const Field<Downgrade>> DowngradeFields() { return kDowngradeFields; }
 std::span<const Field<KeySpec>> KeyFields() { return kKeyFields; }
+std::span<const Field<PayloadRuleText>> PayloadRuleFields() { return kPayloadRuleFields; }
+
+std::string FormatPayloadRules(std::span<const dialect::PayloadRule> rules) {
+  std::string text = "[";
+  for (const dialect::PayloadRule& rule : rules) {
+    if (text.size() > 1) text += ", ";
+    text += fmt::format("{} = {}", dialect::PathText(rule), rule.value);
+  }
+  return text + "]";
+}
 
 std::string_view ChoiceAt(std::string_view choices, std::size_t index) {
   constexpr std::string_view kBetween = " | ";
@@ -858,6 +886,7 @@ std::span<const Option> Options() {
     append(kPriceFields);
     append(kDowngradeFields);
     append(kKeyFields);
+    append(kPayloadRuleFields);
     return options;
   }();
   return all;

@@ -85,6 +85,7 @@ TEST(Options, NoTwoOptions_ShareAPlace) {
   ExpectDistinctPlaces(DowngradeFields());
   ExpectDistinctPlaces(PriceFields());
   ExpectDistinctPlaces(KeyFields());
+  ExpectDistinctPlaces(PayloadRuleFields());
 }
 
 // Each default, written as the page prints it, is read and changes nothing.

@@ -284,6 +284,7 @@ class Reader {
   std::optional<std::uint32_t> ReadUpstreamName(const YamlNode& node, const std::string& path,
                                                 const Config& config);
   void ReadKey(const YamlNode& node, const std::string& path, Config& config);
+  void ReadPayloadRules(const YamlNode& list, const std::string& path, KeySpec& key);
 
   std::string file_;
   const EnvLookup& env_;
@@ -990,12 +991,40 @@ void Reader::ReadModel(const YamlNode& node, const std::string& path, Config& co
   config.models.push_back(std::move(model));
 }
 
+void Reader::ReadPayloadRules(const YamlNode& list, const std::string& path, KeySpec& key) {
+  const auto items = Items(&list, path, dialect::kPayloadRulesMax);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string item_path = fmt::format("{}[{}]", path, i);
+    const std::size_t errors_before = errors_.size();
+    PayloadRuleText text;
+    ReadObject(items[i], item_path, "keys[].payload_rules[].", PayloadRuleFields(), text,
+               [](const auto&...) { return false; });
+    if (errors_.size() != errors_before) continue;
+    auto rule = dialect::ParsePayloadRule(text.path, text.value);
+    if (!rule) {
+      Report(items[i], item_path, std::move(rule.error()),
+             "write a path such as reasoning.effort and a value such as true, 5 or '\"low\"'");
+      continue;
+    }
+    key.payload_rules.push_back(*std::move(rule));
+  }
+}
+
 void Reader::ReadKey(const YamlNode& node, const std::string& path, Config& config) {
   KeySpec key;
   key.limits = config.key_defaults;
-  ReadObject(node, path, "keys[].", KeyFields(), key, [](const auto&...) { return false; });
+  ReadObject(node, path, "keys[].", KeyFields(), key,
+             [&](std::string_view option, const YamlNode& value, const std::string& value_path) {
+               if (option != "keys[].payload_rules") return false;
+               ReadPayloadRules(value, value_path, key);
+               return true;
+             });
   if (node.kind != YamlKind::kMap) return;
   CheckName(node, path, "name", key.name, key_lines_);
+  if (!key.payload_rules.empty() && !key.codex_adaptation) {
+    Report(NodeAt(node, {"payload_rules"}), Join(path, "payload_rules"),
+           "means nothing without codex_adaptation", "add codex_adaptation: true, or remove it");
+  }
   CheckName(node, path, "secret", std::string(key.secret.Reveal()), secret_lines_);
   std::vector<std::string_view> ids;
   for (const Model& model : config.models) ids.push_back(model.id);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/accounts.h"
+#include "config/option_table.h"
 #include "config/parse.h"
 
 namespace weir::config {
@@ -51,7 +52,14 @@ const Account& Find(const Config& config, std::string_view id) {
 constexpr std::string_view kWhole = R"(
 keys:
   - {name: plain, workspace: acme}
-  - {name: hers, package: gold, codex_adaptation: true, allow_downgrade: false}
+  - name: hers
+    package: gold
+    codex_adaptation: true
+    payload_rules:
+      - {path: reasoning.effort, value: '"low"'}
+      - {path: tools.0, value: '{"type": "web_search"}'}
+      - {path: parallel_tool_calls, value: false}
+    allow_downgrade: false
 workspaces:
   - {name: acme, package: silver}
   - name: bare
@@ -153,6 +161,10 @@ TEST(ParseAccounts, NamesBecomeTheirIndices_WhateverTheOrderOfTheFile) {
   EXPECT_EQ(config.keys[1].package, "gold");
   EXPECT_TRUE(config.keys[1].codex_adaptation);
   EXPECT_FALSE(config.keys[1].allow_downgrade);
+  EXPECT_TRUE(config.keys[0].payload_rules.empty());
+  EXPECT_EQ(FormatPayloadRules(config.keys[1].payload_rules),
+            R"([reasoning.effort = "low", tools.0 = {"type": "web_search"}, )"
+            R"(parallel_tool_calls = false])");
   EXPECT_EQ(config.PackageOf("plain", "acme", ""), 1U);
 
   // What is reserved is finished: its key asks it first.
@@ -164,6 +176,33 @@ TEST(ParseAccounts, NamesBecomeTheirIndices_WhateverTheOrderOfTheFile) {
   EXPECT_EQ(config.models[0].downgrade->above_percent, 90);
   EXPECT_EQ(config.models[1].downgrade->above_percent, 80);
   EXPECT_FALSE(config.models[2].downgrade);
+}
+
+TEST(ParseAccounts, APayloadRule_IsRefusedWithItsPlaceAndTheReason) {
+  const auto errors = [](std::string_view rules, std::string_view codex = "true") {
+    return Errors(
+        "upstreams: [{name: up, kind: sandbox}]\nmodels: [{id: m}]\n"
+        "keys:\n  - name: k\n    codex_adaptation: " +
+        std::string(codex) + "\n    payload_rules: " + std::string(rules) + "\n");
+  };
+  const std::string fix =
+      "; write a path such as reasoning.effort and a value such as true, 5 or '\"low\"'\n";
+  EXPECT_EQ(errors("[{path: a, value: 1}, {path: model, value: '\"x\"'}]"),
+            "6:42: keys[0].payload_rules[1]: 'model' cannot be set by a payload rule: it decides "
+            "price, permission or the form of the reply" +
+                fix);
+  EXPECT_EQ(
+      errors("[{path: a, value: low}]"),
+      "6:21: keys[0].payload_rules[0]: the value must be JSON; a text needs its quotes" + fix);
+  EXPECT_TRUE(errors("[{path: a}]").contains("payload_rules[0].value: is missing"));
+  EXPECT_TRUE(errors("[{path: a, value: {b: 1}}]").contains("is a mapping, not a single value"));
+  EXPECT_TRUE(errors("[{path: a, value: 1, valueType: json}]").contains("is not an option"));
+  EXPECT_TRUE(errors("{path: a, value: 1}").contains("is a mapping, not a list"));
+  EXPECT_TRUE(errors("[{path: a, value: 1}]", "false")
+                  .contains("payload_rules: means nothing without codex_adaptation"));
+  std::string many = "[";
+  for (int i = 0; i < 33; ++i) many += "{path: a, value: 1},";
+  EXPECT_TRUE(errors(many + "]").contains("has 33 items; use at most 32"));
 }
 
 TEST(ParseAccounts, APoolRemembersItsPatterns_SoThatLaterAccountsComeIn) {

@@ -803,7 +803,8 @@ Step ApplyPayloadRule(const PayloadRule& rule, Document& document) {
   const std::string& member = rule.path.front();
   const std::string_view old = document.Get(member);
   auto text = WithValueAt(old, std::span(rule.path).subspan(1), rule.value);
-  if (!text) return std::unexpected(std::move(text.error()));
+  // Whoever reads this did not write the rule: it is named whole.
+  if (!text) return Bad(PathText(rule), "a payload rule of this API key does not fit the request");
   if (*text == old) return false;
   document.Set(member, std::move(*text));
   return true;
@@ -812,44 +813,6 @@ Step ApplyPayloadRule(const PayloadRule& rule, Document& document) {
 }  // namespace
 
 std::span<const AdaptRule> AdaptRules() { return kRules; }
-
-std::expected<PayloadRule, std::string> ParsePayloadRule(std::string_view path,
-                                                         std::string_view value) {
-  constexpr std::size_t kSegmentBytesMax = 64;
-  PayloadRule rule;
-  while (true) {
-    const auto dot = path.find('.');
-    const std::string_view segment = path.substr(0, dot);
-    if (segment.empty() || segment.size() > kSegmentBytesMax) {
-      return std::unexpected(
-          fmt::format("a segment of the path must have 1 to {} bytes", kSegmentBytesMax));
-    }
-    for (const char c : segment) {
-      const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                         (c >= '0' && c <= '9') || c == '_' || c == '-';
-      if (!plain) return std::unexpected("a path has only letters, digits, '_', '-' and '.'");
-    }
-    if (rule.path.size() == kPayloadPathMax) {
-      return std::unexpected(fmt::format("a path has at most {} segments", kPayloadPathMax));
-    }
-    rule.path.emplace_back(segment);
-    if (dot == std::string_view::npos) break;
-    path.remove_prefix(dot + 1);
-  }
-  if (rule.path.front() == "model" || rule.path.front() == "stream") {
-    return std::unexpected(fmt::format(
-        "'{}' cannot be set by a payload rule: it decides price, permission or the form of the "
-        "reply",
-        rule.path.front()));
-  }
-  value = TrimJson(value);
-  // What the path and the value need together stays within what a body may have.
-  if (const auto checked = CheckJson(value, kJsonDepthMax - kPayloadPathMax); !checked) {
-    return std::unexpected("the value must be JSON; a text needs its quotes");
-  }
-  rule.value = value;
-  return rule;
-}
 
 std::expected<AdaptedBody, ShapeError> AdaptForCodex(std::string_view body, AdaptProfile profile,
                                                      AdaptEndpoint endpoint,
@@ -869,7 +832,7 @@ std::expected<AdaptedBody, ShapeError> AdaptForCodex(std::string_view body, Adap
       const Step changed = ApplyPayloadRule(rule, *document);
       if (!changed) return std::unexpected(changed.error());
       if (*changed) {
-        adapted.changes.push_back(fmt::format("rule:{}", fmt::join(rule.path, ".")));
+        adapted.changes.push_back("rule:" + PathText(rule));
       }
     }
   }

@@ -26,6 +26,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dialect/payload_rule.h"
 #include "dialect/request_shape.h"
 
 namespace weir::dialect {
@@ -88,22 +89,7 @@ struct AdaptRule {
 // The whole table, in the order in which the rules are applied. For reference pages and tests.
 std::span<const AdaptRule> AdaptRules();
 
-// A change that an operator orders for one key: the value at `path` becomes `value`. Objects on the
-// way are made when absent; an element of an array must exist, or be the next one. Made by
-// ParsePayloadRule, which AdaptForCodex trusts.
-struct PayloadRule {
-  std::vector<std::string> path;  // 1..kPayloadPathMax segments; digits index an array
-  std::string value;              // JSON text
-};
-
-inline constexpr std::size_t kPayloadPathMax = 16;
 inline constexpr std::size_t kAdaptMembersMax = 1024;  // top-level members of a body
-
-// A rule from an option's text: path "a.b.0" of [A-Za-z0-9_-] segments, value JSON. Refused with a
-// sentence: an empty or long path, a value that is not JSON or too deep, and the members `model`
-// and `stream`, which decide price, permission and the form of the reply.
-std::expected<PayloadRule, std::string> ParsePayloadRule(std::string_view path,
-                                                         std::string_view value);
 
 struct AdaptedBody {
   std::string text;

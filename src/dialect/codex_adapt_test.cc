@@ -416,11 +416,11 @@ TEST(PayloadRules, Cases) {
       {"a.0", "9", R"({"a":[ ]})", R"({"a":[ 9]} [rule:a.0])"},
       {"a.0.b", "9", R"({})", R"({"a":[{"b":9}]} [rule:a.0.b])"},
       {"a.0", "9", R"({"a":{}})", R"({"a":{"0":9}} [rule:a.0])"},
-      {"a.3", "9", R"({"a":[1,2]})", "3: Invalid value for '3': "},
-      {"a.1", "9", R"({})", "1: Invalid value for '1': "},
-      {"a.b", "9", R"({"a":"text"})", "b: Invalid value for 'b': "},
-      {"a.b", "9", R"({"a":[1]})", "b: Invalid value for 'b': "},
-      {"a.b", "9", R"({"a":{"b":1,"b":2}})", "b: Invalid value for 'b': "},
+      {"a.3", "9", R"({"a":[1,2]})", "a.3: Invalid value for 'a.3': "},
+      {"a.1", "9", R"({})", "a.1: Invalid value for 'a.1': "},
+      {"a.b", "9", R"({"a":"text"})", "a.b: Invalid value for 'a.b': "},
+      {"a.b", "9", R"({"a":[1]})", "a.b: Invalid value for 'a.b': "},
+      {"a.b", "9", R"({"a":{"b":1,"b":2}})", "a.b: Invalid value for 'a.b': "},
   };
   for (const auto& c : table) {
     SCOPED_TRACE(fmt::format("{} {}", c.path, c.before));
@@ -444,23 +444,6 @@ TEST(PayloadRules, ComeLastAndInOrder) {
             Fit(R"("input":[{"type":"message","role":"user","content":"b"}],"temperature":0)") +
                 " [drop:temperature rewrite:input=message_list rule:temperature "
                 "rule:input.0.content rule:input.0.content]");
-}
-
-TEST(ParsePayloadRule, WhatMakesNoSense_IsRefusedAtStart) {
-  for (const std::string_view path :
-       {"", ".", "a.", ".a", "a..b", "a b", "a\"b", "a.\xC3\xBC", "model", "stream", "model.x"}) {
-    EXPECT_FALSE(ParsePayloadRule(path, "1")) << path;
-  }
-  std::string deep = "a";
-  for (std::size_t i = 1; i < kPayloadPathMax; ++i) deep += ".a";
-  EXPECT_TRUE(ParsePayloadRule(deep, "1"));
-  EXPECT_FALSE(ParsePayloadRule(deep + ".a", "1"));
-  EXPECT_FALSE(ParsePayloadRule(std::string(65, 'a'), "1"));
-  for (const std::string_view value : {"", "text", "{", "1 2", "\"\xFF\""}) {
-    EXPECT_FALSE(ParsePayloadRule("a", value)) << value;
-  }
-  EXPECT_FALSE(ParsePayloadRule("a", std::string(60, '[') + std::string(60, ']')));
-  EXPECT_EQ(Rule("a.0", " {\"b\": 1}\n").value, "{\"b\": 1}");
 }
 
 TEST(IsCodexClient, ByUserAgent) {

@@ -69,7 +69,8 @@ std::expected<Plan, RefusalReason> ResolveAdapted(Exchange& x, std::string_view 
   adaptation.unbounded = profile == dialect::AdaptProfile::kResponsesStrict && !compact;
   auto adapted = dialect::AdaptForCodex(
       body, profile,
-      compact ? dialect::AdaptEndpoint::kResponsesCompact : dialect::AdaptEndpoint::kResponses);
+      compact ? dialect::AdaptEndpoint::kResponsesCompact : dialect::AdaptEndpoint::kResponses,
+      x.principal->key->payload_rules);
   if (!adapted) {
     return std::unexpected(RefusalReason{.refusal = adapted.error().refusal,
                                          .message = std::move(adapted.error().message),

@@ -41,6 +41,7 @@ MadeKey MakeKeyWithSecret(const NewKey& wanted, KeyId id, std::string_view prefi
   record.workspace = wanted.workspace;
   record.package = wanted.package;
   record.codex_adaptation = wanted.codex_adaptation;
+  record.payload_rules = wanted.payload_rules;
   record.allow_downgrade = wanted.allow_downgrade;
   record.limits = wanted.limits;
   record.created_at = now;

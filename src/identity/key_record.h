@@ -13,6 +13,7 @@
 #include "base/secret.h"
 #include "base/time.h"
 #include "config/config.h"
+#include "dialect/payload_rule.h"
 #include "identity/api_key.h"
 
 namespace weir::identity {
@@ -58,6 +59,8 @@ struct KeyRecord {
   std::string workspace;              // empty: one of its own
   std::string package;                // empty: the workspace's
   bool codex_adaptation = false;
+  // Applied in this order where the adaptation is; at most kPayloadRulesMax.
+  std::vector<dialect::PayloadRule> payload_rules;
   bool allow_downgrade = true;
   config::KeyLimits limits;
   Instant created_at;
@@ -87,6 +90,7 @@ struct NewKey {
   std::string workspace;  // empty: one of its own
   std::string package;    // empty: the workspace's
   bool codex_adaptation = false;
+  std::vector<dialect::PayloadRule> payload_rules;
   bool allow_downgrade = true;
   config::KeyLimits limits;
 };

@@ -147,6 +147,7 @@ TEST(KeyRecord, MakeKey_KeepsTheDigestAndNotTheSecret) {
   wanted.workspace = "acme";
   wanted.package = "gold";
   wanted.codex_adaptation = true;
+  wanted.payload_rules = {{{"a", "0"}, "1"}};
   wanted.allow_downgrade = false;
   const MadeKey made = MakeKey(wanted, KeyId{Id128{1, 2}}, "wr_", kPepper, random, Instant{5});
   EXPECT_TRUE(LooksGenerated(made.secret.Reveal(), "wr_"));
@@ -157,6 +158,7 @@ TEST(KeyRecord, MakeKey_KeepsTheDigestAndNotTheSecret) {
   EXPECT_EQ(made.record.workspace, "acme");
   EXPECT_EQ(made.record.package, "gold");
   EXPECT_TRUE(made.record.codex_adaptation);
+  EXPECT_EQ(made.record.payload_rules, wanted.payload_rules);
   EXPECT_FALSE(made.record.allow_downgrade);
   EXPECT_EQ(made.record.created_at, Instant{5});
   EXPECT_EQ(made.record.models, nullptr);

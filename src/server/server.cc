@@ -146,6 +146,7 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
       wanted.workspace = spec.workspace;
       wanted.package = spec.package;
       wanted.codex_adaptation = spec.codex_adaptation;
+      wanted.payload_rules = spec.payload_rules;
       wanted.allow_downgrade = spec.allow_downgrade;
       const bool same_models = (wanted.models == nullptr) == (existing->models == nullptr) &&
                                (wanted.models == nullptr || *wanted.models == *existing->models);
@@ -154,6 +155,7 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
           wanted.expires_at == existing->expires_at && wanted.limits == existing->limits &&
           wanted.workspace == existing->workspace && wanted.package == existing->package &&
           wanted.codex_adaptation == existing->codex_adaptation &&
+          wanted.payload_rules == existing->payload_rules &&
           wanted.allow_downgrade == existing->allow_downgrade) {
         continue;
       }
@@ -169,6 +171,7 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
                                   .workspace = spec.workspace,
                                   .package = spec.package,
                                   .codex_adaptation = spec.codex_adaptation,
+                                  .payload_rules = spec.payload_rules,
                                   .allow_downgrade = spec.allow_downgrade,
                                   .limits = spec.limits};
     auto random = store::SystemRandom32();

@@ -14,7 +14,7 @@
 namespace weir::store {
 namespace {
 
-constexpr std::string_view kLists = "a permission or model of a key";
+constexpr std::string_view kLists = "a permission, model or payload rule of a key";
 
 using identity::KeyDigest;
 using identity::KeyRecord;
@@ -27,20 +27,20 @@ constexpr std::string_view kColumns =
     "id, name, display, digest, previous_digest, previous_valid_until, state, environment, "
     "permissions, models, expires_at, workspace, requests_per_minute, tokens_per_minute, "
     "concurrent_requests, budget_nano_usd, created_at, rotated_at, revoked_at, package, "
-    "codex_adaptation, allow_downgrade";
+    "codex_adaptation, allow_downgrade, payload_rules";
 
 constexpr std::string_view kInsertKey =
     "INSERT INTO keys (id, name, display, digest, previous_digest, previous_valid_until, state, "
     "environment, permissions, models, expires_at, workspace, requests_per_minute, "
     "tokens_per_minute, concurrent_requests, budget_nano_usd, created_at, rotated_at, revoked_at, "
-    "package, codex_adaptation, allow_downgrade) "
-    "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)";
+    "package, codex_adaptation, allow_downgrade, payload_rules) "
+    "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23)";
 constexpr std::string_view kUpdateKey =
     "UPDATE keys SET name=?2, display=?3, digest=?4, previous_digest=?5, previous_valid_until=?6, "
     "state=?7, environment=?8, permissions=?9, models=?10, expires_at=?11, workspace=?12, "
     "requests_per_minute=?13, tokens_per_minute=?14, concurrent_requests=?15, "
     "budget_nano_usd=?16, created_at=?17, rotated_at=?18, revoked_at=?19, "
-    "package=?20, codex_adaptation=?21, allow_downgrade=?22 WHERE id=?1";
+    "package=?20, codex_adaptation=?21, allow_downgrade=?22, payload_rules=?23 WHERE id=?1";
 
 void BindOptional(Statement& statement, int at, const std::optional<Instant>& instant) {
   if (instant) {
@@ -93,6 +93,12 @@ std::optional<KeyRecord> RecordOf(const Statement& row) {
   record.package = row.Text(19);
   record.codex_adaptation = row.Int(20) != 0;
   record.allow_downgrade = row.Int(21) != 0;
+  for (const std::string& line : SplitLines(row.Text(22))) {
+    const std::size_t blank = std::min(line.find(' '), line.size());
+    auto rule = dialect::ParsePayloadRule(line.substr(0, blank), line.substr(blank));
+    if (!rule) return std::nullopt;
+    record.payload_rules.push_back(*std::move(rule));
+  }
   return record;
 }
 
@@ -177,6 +183,12 @@ Result<void> KeyStore::State::WriteRow(std::string_view sql, const KeyRecord& re
   if (!permissions) return std::unexpected(permissions.error());
   const auto models = record.models ? JoinLines(*record.models, kLists) : Result<std::string>("");
   if (!models) return std::unexpected(models.error());
+  std::vector<std::string> rules;
+  for (const dialect::PayloadRule& rule : record.payload_rules) {
+    rules.push_back(dialect::PathText(rule) + " " + rule.value);
+  }
+  const auto payload_rules = JoinLines(rules, kLists);
+  if (!payload_rules) return std::unexpected(payload_rules.error());
   const std::string id = ToString(record.id);
   auto write = Prepare(db.get(), sql);
   if (!write) return std::unexpected(write.error());
@@ -211,6 +223,7 @@ Result<void> KeyStore::State::WriteRow(std::string_view sql, const KeyRecord& re
   write->Bind(20, record.package);
   write->Bind(21, std::int64_t{record.codex_adaptation});
   write->Bind(22, std::int64_t{record.allow_downgrade});
+  write->Bind(23, *payload_rules);
   const int step = write->Step();
   if (step == SQLITE_DONE) return {};
   if ((step & 0xFF) == SQLITE_CONSTRAINT) {

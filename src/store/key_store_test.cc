@@ -64,6 +64,9 @@ KeyRecord FullKey() {
   record.workspace = "caf\xc3\xa9 'quoted'; DROP TABLE keys";
   record.package = "gold";
   record.codex_adaptation = true;
+  record.payload_rules = {
+      *dialect::ParsePayloadRule("a.0.b-c", R"({"x": "a b", "y": [1.10, null]})"),
+      *dialect::ParsePayloadRule("service_tier", "\"flex\\n\"")};
   record.allow_downgrade = false;
   record.limits = {0, INT64_MAX, 3, NanoUsd{4}};
   record.rotated_at = Instant{8};
@@ -86,6 +89,7 @@ void ExpectSame(const KeyRecord& a, const KeyRecord& b) {
   EXPECT_EQ(a.workspace, b.workspace);
   EXPECT_EQ(a.package, b.package);
   EXPECT_EQ(a.codex_adaptation, b.codex_adaptation);
+  EXPECT_EQ(a.payload_rules, b.payload_rules);
   EXPECT_EQ(a.allow_downgrade, b.allow_downgrade);
   EXPECT_EQ(a.limits, b.limits);
   EXPECT_EQ(a.created_at, b.created_at);
@@ -130,7 +134,8 @@ TEST_F(KeyStoreTest, AFileFromBeforePackages_IsBroughtUpToDate) {
                                 "ALTER TABLE keys DROP COLUMN package;"
                                 "ALTER TABLE keys DROP COLUMN codex_adaptation;"
                                 "ALTER TABLE keys DROP COLUMN allow_downgrade;"
-                                "DELETE FROM schema_version WHERE version = 2");
+                                "ALTER TABLE keys DROP COLUMN payload_rules;"
+                                "DELETE FROM schema_version WHERE version >= 2");
     ASSERT_TRUE(undone) << undone.error().detail;
   }
   const auto store = Open();

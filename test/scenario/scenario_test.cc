@@ -5,15 +5,17 @@
 //   key      K [permissions=a,b] [models=a,b] [environment=E] [state=S] [budget=USD] [rpm=N]
 //   [tpm=N]
 //            [concurrent=N] [expires=SECONDS_FROM_NOW] [workspace=W] [codex=yes] [downgrade=no]
+//            [rule:PATH=JSON ...]
 //   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
 //            [output_max=N] [input_max=N] [cache_write=USD] [permission=P]
 //            [capability=responses,chat,messages,generate_content,transcription]
 //            [audio_second=USD]
 //   account  A U [concurrency=N] [priority=N] [weight=N] [models=a,b] [keys=K] [profile=strict]
-//            [capability=responses,...]
+//            [capability=responses,...] [enabled=no] [expires=SECONDS_FROM_NOW]
 //            an account of upstream U; its replies are scripted under A. None: one named as U is
 //   serve    A ...                            what is not scripted is answered with the name of A
-//   queue    [size=N] [per_key=N] [wait=SECONDS]
+//   queue    [size=N] [per_key=N] [wait=SECONDS] [concurrency=N]   of the pool
+//   global   N                                calls to upstreams at once, of the node
 //   downgrade M TO PERCENT
 //   upstreamkind U openai | anthropic | gemini
 //   rule     abort_and_bill_observed | abort_and_void | drain_and_bill
@@ -39,6 +41,7 @@
 //   expect   upstream U calls N | open N | path TEXT | body TEXT | body contains TEXT | lacks TEXT
 //   expect   upstream U header NAME VALUE | header NAME absent
 //   expect   reservations N | checkpoints N
+//   expect   capacity USABLE/ACCOUNTS CALLS   of the pool, as operators see it
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -159,6 +162,10 @@ class Runner {
     if (verb == "upstreamkind") return SetKind(words);
     if (verb == "account") return AddAccount(words);
     if (verb == "queue") return SetQueue(words);
+    if (verb == "global") {
+      config_.concurrency = std::stoll(words.at(1));
+      return;
+    }
     if (verb == "serve") return ServeAlways(words);
     if (verb == "downgrade") return SetDowngrade(words);
     if (verb == "rule") return SetRule(words.at(1));
@@ -207,7 +214,11 @@ class Runner {
         wanted.codex_adaptation = value == "yes";
       else if (name == "downgrade")
         wanted.allow_downgrade = value == "yes";
-      else if (name == "expires")
+      else if (name.starts_with("rule:")) {  // rule:PATH=JSON, without blanks
+        const auto rule = dialect::ParsePayloadRule(name.substr(5), value);
+        ASSERT_TRUE(rule) << rule.error();
+        wanted.payload_rules.push_back(*rule);
+      } else if (name == "expires")
         wanted.expires_at = runtime_.now + Seconds(std::stoll(value));
       else if (name == "state") {
         state = value == "disabled" ? identity::KeyState::kDisabled : identity::KeyState::kRevoked;
@@ -310,6 +321,10 @@ class Runner {
         account.models = Commas(value);
       else if (name == "keys")
         account.keys = Commas(value);
+      else if (name == "enabled")
+        account.enabled = value == "yes";
+      else if (name == "expires")
+        account.expires_at = runtime_.now + Seconds(std::stoll(value));
       else if (name == "capability")
         account.capabilities = Capabilities(value);
       else if (name == "profile")
@@ -344,6 +359,8 @@ class Runner {
         queue.per_key = std::stoll(value);
       else if (name == "wait")
         queue.wait = Seconds(std::stoll(value));
+      else if (name == "concurrency")
+        config_.pools.front().concurrency = std::stoll(value);
       else
         FAIL() << "unknown: " << name;
     }
@@ -520,6 +537,12 @@ class Runner {
     if (what == "reservations") {
       EXPECT_EQ(credit_.machine.Totals().requests_open, std::stoull(words.at(2)));
       EXPECT_EQ(credit_.machine.book().CheckInvariants(), std::nullopt);
+      return;
+    }
+    if (what == "capacity") {
+      const auto pool = accounts_.machine->ViewPool(0, runtime_.Now());
+      EXPECT_EQ(std::to_string(pool.usable) + "/" + std::to_string(pool.accounts), words.at(2));
+      EXPECT_EQ(pool.capacity, std::stoll(words.at(3)));
       return;
     }
     if (what == "checkpoints") {
