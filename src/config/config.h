@@ -14,6 +14,7 @@
 #include "base/money.h"
 #include "base/secret.h"
 #include "base/time.h"
+#include "config/price.h"
 #include "dialect/payload_rule.h"
 
 namespace weir::config {
@@ -150,19 +151,6 @@ struct Workspace {
 struct Package {
   std::string name;
   std::vector<std::uint32_t> pools;  // indices into Config::pools
-};
-
-// What one unit costs. Exact: USD per million tokens with six decimals is a whole number of pUSD.
-struct Price {
-  PicoUsdPerUnit input;
-  PicoUsdPerUnit cached_input;
-  PicoUsdPerUnit cache_write;
-  PicoUsdPerUnit output;  // reasoning tokens are output tokens
-  NanoUsd per_request;
-  // Of a second of audio, besides its tokens. A nano-USD a second is a pico-USD a millisecond, so
-  // the price of whole milliseconds is exact.
-  NanoUsd audio_second = {};
-  std::uint32_t version = 1;  // counted per model, pinned on every usage row
 };
 
 struct ModelRoute {

@@ -157,9 +157,11 @@ void DiffPools(const Config& before, const Config& after, std::vector<ConfigChan
   NoteText("packages", first(before.packages), first(after.packages), changes);
 }
 
+// But for their versions.
 bool SamePrice(const Price& a, const Price& b) {
-  return a.input == b.input && a.cached_input == b.cached_input && a.cache_write == b.cache_write &&
-         a.output == b.output && a.per_request == b.per_request && a.audio_second == b.audio_second;
+  Price of_a = Canonical(a);
+  of_a.version = b.version;
+  return of_a == Canonical(b);
 }
 
 }  // namespace

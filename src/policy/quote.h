@@ -1,8 +1,8 @@
 // What usage costs at a price, and what must be held so that it can never cost more.
 //
-// All sums are exact in pico-USD and rounded once, up. The law everything rests on:
-// usage within the bounds costs at most the hold, because the input bound is held at the
-// dearest of the three input rates.
+// All sums are exact in pico-USD and rounded once, up. The law everything rests on: usage within
+// the bounds costs at most the hold, because every bound is held at the dearest rate that anything
+// within it can be charged at, over every tier that the input bound reaches.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +19,23 @@ struct TokenBounds {
   std::int64_t input = 0;
   std::int64_t output = 0;    // over all choices
   std::int64_t audio_ms = 0;  // of audio to transcribe
+  std::int64_t tool_calls = 0;
+  std::int64_t images = 0;
+  std::int64_t video_ms = 0;
+  std::uint32_t image_kind = kDearestImage;  // of all images; which it is when that is known
 };
 
 // Counts above this are not usage but a fault of who sent them; they are priced as this.
 inline constexpr std::int64_t kTokensMax = std::int64_t{1} << 40;
 
-// Usage as it can be: counts in [0, kTokensMax], cached and cache-write tokens inside the input,
-// reasoning tokens inside the output. What an upstream says goes through here before it is priced.
+// Usage as it can be: counts in [0, kTokensMax]; cached, cache-write and audio tokens beside each
+// other inside the input, in this order where they do not all fit; reasoning and audio tokens
+// inside the output likewise. What an upstream says goes through here before it is priced.
 Usage Plausible(const Usage& usage);
 
-// The exact price: cached input and cache writes at their rates, the rest of the input at the
-// input's, output with reasoning at the output's, audio by the millisecond, and the price of the
-// request itself.
+// The exact price: each token at the rate of what it is and of the tier that the whole input
+// reaches, audio and video by the millisecond, images, tool calls and the request itself by the
+// piece.
 PicoUsd ExactPrice(const config::Price& price, const Usage& usage);
 
 // ExactPrice, rounded up to nano-USD; nothing for usage of source kNone.
