@@ -214,6 +214,16 @@ inline void CheckUsage(const Usage& usage) {
         "cached tokens are input tokens");
   CHECK(usage.reasoning_tokens >= 0 && usage.reasoning_tokens <= usage.output_tokens,
         "reasoning tokens are output tokens");
+  CHECK(usage.cache_write_1h_tokens >= 0 && usage.cache_write_1h_tokens <= usage.cache_write_tokens,
+        "an hour's cache is cache");
+  CHECK(usage.input_audio_tokens >= 0 && usage.input_audio_tokens <= usage.input_tokens -
+                                                                         usage.cached_input_tokens -
+                                                                         usage.cache_write_tokens,
+        "audio tokens are input beside the cached ones");
+  CHECK(usage.output_audio_tokens >= 0 &&
+            usage.output_audio_tokens <= usage.output_tokens - usage.reasoning_tokens,
+        "audio tokens are output beside the reasoning");
+  CHECK(usage.tool_calls >= 0 && usage.tool_calls <= kTokensMax, "tool calls are in range");
   CHECK(usage.audio_ms >= 0 && usage.audio_ms <= kTokensMax, "audio is in range");
 }
 

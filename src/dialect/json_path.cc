@@ -139,6 +139,11 @@ using enum JsonField;
       {at ".prompt_tokens_details.cached_tokens", kCached},                   \
       {at ".input_tokens_details.cache_write_tokens", kCacheWrite},           \
       {at ".prompt_tokens_details.cache_write_tokens", kCacheWrite},          \
+      {at ".input_tokens_details.audio_tokens", kAudioInput},                 \
+      {at ".input_token_details.audio_tokens", kAudioInput},                  \
+      {at ".prompt_tokens_details.audio_tokens", kAudioInput},                \
+      {at ".output_tokens_details.audio_tokens", kAudioOutput},               \
+      {at ".completion_tokens_details.audio_tokens", kAudioOutput},           \
       {at ".output_tokens_details.reasoning_tokens", kReasoning}, {           \
     at ".completion_tokens_details.reasoning_tokens", kReasoning              \
   }
@@ -160,7 +165,8 @@ using enum JsonField;
 #define WEIR_ANTHROPIC_USAGE(at)                                                                  \
   {at, kUsage}, {at ".input_tokens", kInput}, {at ".output_tokens", kOutput},                     \
       {at ".cache_read_input_tokens", kCached}, {at ".cache_creation_input_tokens", kCacheWrite}, \
-  {                                                                                               \
+      {at ".cache_creation.ephemeral_1h_input_tokens", kCacheWrite1h},                            \
+      {at ".server_tool_use.web_search_requests", kToolCalls}, {                                  \
     at ".output_tokens_details.thinking_tokens", kReasoning                                       \
   }
 
@@ -974,6 +980,10 @@ UsageTally::Clean UsageTally::Cleaned(Dialect dialect) const {
   usage.cache_write_tokens = value(kCacheWrite);
   usage.output_tokens = value(kOutput);
   usage.reasoning_tokens = value(kReasoning);
+  usage.cache_write_1h_tokens = value(kCacheWrite1h);
+  usage.input_audio_tokens = value(kAudioInput);
+  usage.output_audio_tokens = value(kAudioOutput);
+  usage.tool_calls = value(kToolCalls);
   if (count(kAudioUsed).present) usage.audio_ms = value(kAudioUsed);
   // Each figure is at most 2^53, so no sum of a few of them overflows.
   switch (dialect) {
@@ -1005,6 +1015,17 @@ UsageTally::Clean UsageTally::Cleaned(Dialect dialect) const {
   cap(usage.cached_input_tokens, usage.input_tokens);
   cap(usage.cache_write_tokens, usage.input_tokens - usage.cached_input_tokens);
   cap(usage.reasoning_tokens, usage.output_tokens);
+  cap(usage.cache_write_1h_tokens, usage.cache_write_tokens);
+  // Audio may be cached, or be reasoned about, and nobody says how much of it was: what is both is
+  // counted as the other, without calling it inconsistent unless it is more than there is.
+  const auto cap_audio = [&](std::int64_t& audio, std::int64_t whole, std::int64_t other) {
+    cap(audio, whole);
+    audio = std::min(audio, whole - other);
+  };
+  cap_audio(usage.input_audio_tokens, usage.input_tokens,
+            usage.cached_input_tokens + usage.cache_write_tokens);
+  cap_audio(usage.output_audio_tokens, usage.output_tokens, usage.reasoning_tokens);
+  cap(usage.tool_calls, kCountMax);
   return clean;
 }
 

@@ -33,6 +33,10 @@ enum class JsonField : std::uint8_t {
   kToolInput,  // Gemini's toolUsePromptTokenCount
   kOutput,     // without the reasoning ones for Gemini
   kReasoning,
+  kCacheWrite1h,  // of the cache writes, those kept for an hour
+  kAudioInput,
+  kAudioOutput,
+  kToolCalls,  // that the provider ran and bills
   kTotal,
   kAudioUsed,    // seconds of audio as the usage has them, here in milliseconds
   kAudioLength,  // the same as a transcript says it of its file

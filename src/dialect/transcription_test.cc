@@ -87,8 +87,10 @@ TEST(TranscriptionReply, UsageIsTokensOrSeconds) {
   const Usage tokens =
       OfReply(R"({"text":"Hi","usage":{"type":"tokens","input_tokens":14,"input_token_details":)"
               R"({"text_tokens":0,"audio_tokens":14},"output_tokens":5,"total_tokens":19}})");
-  EXPECT_EQ(tokens,
-            (Usage{.input_tokens = 14, .output_tokens = 5, .source = UsageSource::kProvider}));
+  EXPECT_EQ(tokens, (Usage{.input_tokens = 14,
+                           .output_tokens = 5,
+                           .source = UsageSource::kProvider,
+                           .input_audio_tokens = 14}));
   struct {
     const char* json;
     std::int64_t ms;
@@ -163,8 +165,10 @@ TEST(TranscriptStream, TheLastEventIsHeld_WithOrWithoutDone) {
     EXPECT_EQ(seen.held, std::string(kDone) + done);
     EXPECT_EQ(seen.terminal, !done.empty());
     EXPECT_EQ(seen.meter.end(), StreamEnd::kCompleted);
-    EXPECT_EQ(seen.meter.usage(),
-              (Usage{.input_tokens = 14, .output_tokens = 5, .source = UsageSource::kProvider}));
+    EXPECT_EQ(seen.meter.usage(), (Usage{.input_tokens = 14,
+                                         .output_tokens = 5,
+                                         .source = UsageSource::kProvider,
+                                         .input_audio_tokens = 14}));
     EXPECT_EQ(seen.meter.EstimatedOutputTokens(), 2);  // of the deltas, not of both
     EXPECT_TRUE(seen.meter.content_seen());
   }

@@ -521,6 +521,49 @@ TEST(JsonMeter, FiguresThatLie_AreBroughtIntoRange) {
   }
 }
 
+// What a provider bills apart besides the usual four, under the names vendors use.
+TEST(JsonMeter, AudioLongCachesAndTools_AreCountedApart) {
+  const auto with = [](Usage usage, std::int64_t input_audio, std::int64_t output_audio,
+                       std::int64_t hour, std::int64_t calls) {
+    usage.input_audio_tokens = input_audio;
+    usage.output_audio_tokens = output_audio;
+    usage.cache_write_1h_tokens = hour;
+    usage.tool_calls = calls;
+    return usage;
+  };
+  const UsageCase table[] = {
+      {kC,
+       R"({"prompt_tokens":10,"completion_tokens":8,"prompt_tokens_details":{"audio_tokens":4},)"
+       R"("completion_tokens_details":{"audio_tokens":5,"reasoning_tokens":2}})",
+       with(Used(10, 0, 0, 8, 2), 4, 5, 0, 0), false},
+      {kC, R"({"input_tokens":9,"input_token_details":{"text_tokens":0,"audio_tokens":9}})",
+       with(Used(9, 0, 0, 0, 0), 9, 0, 0, 0), false},
+      // Cached audio is cached: nobody says which of the cached tokens are audio.
+      {kC, R"({"prompt_tokens":10,"prompt_tokens_details":{"audio_tokens":8,"cached_tokens":6}})",
+       with(Used(10, 6, 0, 0, 0), 4, 0, 0, 0), false},
+      {kC, R"({"prompt_tokens":10,"prompt_tokens_details":{"audio_tokens":11}})",
+       with(Used(10, 0, 0, 0, 0), 10, 0, 0, 0), true},
+      {kC, R"({"completion_tokens":3,"completion_tokens_details":{"audio_tokens":-1}})",
+       with(Used(0, 0, 0, 3, 0), 0, 0, 0, 0), true},
+      {kA,
+       R"({"input_tokens":2,"cache_creation_input_tokens":30,"cache_creation":)"
+       R"({"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20},"output_tokens":1,)"
+       R"("server_tool_use":{"web_search_requests":3}})",
+       with(Used(32, 0, 30, 1, 0), 0, 0, 20, 3), false},
+      {kA,
+       R"({"input_tokens":2,"cache_creation_input_tokens":3,)"
+       R"("cache_creation":{"ephemeral_1h_input_tokens":4}})",
+       with(Used(5, 0, 3, 0, 0), 0, 0, 3, 0), true},
+  };
+  for (const auto& row : table) {
+    SCOPED_TRACE(row.usage);
+    JsonMeter meter(row.dialect);
+    meter.Append("{\"id\":\"x\",\"usage\":" + std::string(row.usage) + "}");
+    EXPECT_EQ(meter.usage(), row.expected);
+    EXPECT_EQ(meter.inconsistent(), row.inconsistent);
+  }
+}
+
 TEST(JsonMeter, UsageElsewhere_IsNotTheUsage) {
   JsonMeter meter(kC);
   meter.Append(R"({"choices":[{"message":{"content":"\"usage\":{\"prompt_tokens\":7}",)"
