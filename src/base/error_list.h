@@ -44,6 +44,12 @@ namespace weir {
     "The model has no price yet, so it is not served")                                           \
   X(kRequestTimeout, 19, 408, "invalid_request_error", "request_timeout",                        \
     "The request body did not arrive in time")                                                   \
+  X(kIdempotencyKeyInUse, 20, 409, "invalid_request_error", "idempotency_key_in_use",            \
+    "A request with this Idempotency-Key is in progress")                                        \
+  X(kIdempotencyKeyReused, 21, 422, "invalid_request_error", "idempotency_key_reused",           \
+    "This Idempotency-Key was used with another request")                                        \
+  X(kResponseNotStored, 22, 409, "invalid_request_error", "response_not_stored",                 \
+    "The request with this Idempotency-Key has run, and its reply was not kept")                 \
   X(kConcurrencyLimit, 30, 429, "rate_limit_error", "concurrency_limit_exceeded",                \
     "Too many requests of this API key are in progress")                                         \
   X(kRateLimitRequests, 31, 429, "rate_limit_error", "rate_limit_exceeded",                      \
@@ -56,6 +62,8 @@ namespace weir {
     "The rest of the budget is reserved by requests in progress")                                \
   X(kBudgetExceeded, 42, 402, "billing_error", "budget_exceeded",                                \
     "The budget of this API key is used up")                                                     \
+  X(kInsufficientBalance, 43, 402, "billing_error", "insufficient_balance",                      \
+    "Your balance is too low for this route.")                                                   \
   X(kNoCapacity, 60, 503, "server_error", "no_capacity",                                         \
     "No upstream account can take this request now")                                             \
   X(kUsageLimitReached, 61, 429, "usage_limit_reached", "usage_limit_reached",                   \

@@ -11,7 +11,10 @@
 #include "base/time.h"
 #include "base/usage.h"
 #include "config/config.h"
+#include "config/price_codec.h"
+#include "ledger/record.h"
 #include "policy/limiter.h"
+#include "policy/wallet_rate.h"
 
 namespace weir::gateway {
 
@@ -24,6 +27,7 @@ struct JournalPosition {
 // The most a request can cost, and how much of that is output we may cap.
 struct Quote {
   config::Price price;
+  config::PriceId price_id;               // of the price; 0: the machine finds it out
   std::int64_t input_tokens_bound = 0;    // >= what any tokenizer makes of the input
   std::int64_t output_tokens_bound = 0;   // over all choices (n); min(asked, the model's) x n
   std::int64_t output_choices = 1;        // n: a clamp is per choice
@@ -31,11 +35,32 @@ struct Quote {
   std::int64_t output_tokens_useful = 0;  // per choice; a clamp below this is a refusal instead
 };
 
+using ledger::GrantId;
+using ledger::IdempotencyUse;
+using ledger::WalletId;
+
+// The wallet that pays, besides the key's budget.
+struct WalletUse {
+  WalletId wallet;
+  policy::WalletRate rate;
+  ledger::Amount low;  // a balance below it is told once; 0: never
+};
+
+// How much of what a request can cost is held at once.
+enum class HoldMode : std::uint8_t {
+  kStrict,    // all of it, clamped to what fits
+  kAdaptive,  // what such requests of the key usually use; more while it runs (Extend), or it is
+              // cut
+};
+
 struct AdmitCommand {
   RequestId request;
   KeyId key;
   config::KeyLimits limits;  // of the key, at admission
   Quote quote;
+  std::optional<WalletUse> wallet = {};
+  std::optional<IdempotencyUse> idempotency = {};
+  HoldMode mode = HoldMode::kStrict;
 };
 
 using policy::LimitView;
@@ -51,6 +76,12 @@ struct AdmitReply {
   bool clamped = false;
   std::int64_t output_tokens_fitting = 0;  // with kRequestExceedsBudget: what would have fitted
   JournalPosition position;                // of the intent record
+  ledger::Amount wallet_held;
+  ledger::Amount wallet_remaining;      // of the wallet that pays, after this decision
+  std::int64_t output_tokens_held = 0;  // over all choices; less than granted: Extend before more
+  // A request with the same Idempotency-Key and body has finished: nothing was admitted, its reply
+  // is to be sent again.
+  std::optional<RequestId> replay = {};
 };
 
 // How the per-minute limits of a key stand, for replies that were never admitted.
@@ -69,6 +100,40 @@ struct SettleReply {
   NanoUsd price;    // of the usage at the pinned price
   NanoUsd charged;  // min(price, held): what the customer pays
   NanoUsd overrun;  // price - charged: the operator's
+  JournalPosition position;
+  std::optional<policy::WalletRate> wallet = {};  // whose figures the next three are
+  ledger::Amount wallet_charged;
+  ledger::Amount wallet_overrun;
+  ledger::Amount wallet_remaining;
+  bool wallet_low = false;  // for the first time since it was not
+};
+
+// Holds more output for a request that runs.
+struct ExtendCommand {
+  RequestId request;
+  std::int64_t output_tokens = 0;  // more, over all choices
+};
+
+struct ExtendReply {
+  bool granted = false;
+  std::int64_t output_tokens_held = 0;  // over all choices, after this decision
+  JournalPosition position;
+};
+
+// Gives a wallet something. The same grant given again changes nothing.
+enum class GrantStatus : std::uint8_t {
+  kCreated,
+  kExists,    // the same
+  kConflict,  // the id has another content, or the wallet another unit
+};
+struct GrantReply {
+  GrantStatus status = GrantStatus::kConflict;
+  JournalPosition position;  // of the grant, or of the last record
+};
+
+struct RevokeReply {
+  bool found = false;
+  ledger::Amount removed;
   JournalPosition position;
 };
 

@@ -21,25 +21,29 @@ constexpr Duration kInFlightRetryAfter = Seconds(1);
 constexpr std::uint32_t kLegHold = 0;
 constexpr std::uint32_t kLegResolve = 1;
 constexpr std::uint32_t kLegOverrun = 2;
+constexpr std::uint32_t kLegWalletOverrun = 3;
+constexpr std::uint32_t kLegMore = 16;  // the n-th further hold and its resolution: + 2n, + 2n + 1
+// A request holds of so many grants, and is extended so often, at most.
+constexpr std::size_t kLegsMax = 4096;
+// Held at first in kAdaptive, and by which extensions are meant to grow.
+constexpr std::int64_t kOutputChunk = 1024;
+constexpr std::size_t kRecentPricesMax = 8;
 
-ledger::PinnedPrice Pin(const config::Price& price) {
-  return {.version = price.version,
-          .input = price.input,
-          .cached_input = price.cached_input,
-          .cache_write = price.cache_write,
-          .output = price.output,
-          .per_request = price.per_request,
-          .audio_second = price.audio_second};
+// The price of a record of versions 1 and 2, which had these dimensions only.
+config::Price Unpin(const ledger::PinnedPrice& price) {
+  config::Price unpinned;
+  unpinned.input = price.input;
+  unpinned.cached_input = price.cached_input;
+  unpinned.cache_write = price.cache_write;
+  unpinned.output = price.output;
+  unpinned.per_request = price.per_request;
+  unpinned.audio_second = price.audio_second;
+  unpinned.version = price.version;
+  return unpinned;
 }
 
-config::Price Unpin(const ledger::PinnedPrice& price) {
-  return {.input = price.input,
-          .cached_input = price.cached_input,
-          .cache_write = price.cache_write,
-          .output = price.output,
-          .per_request = price.per_request,
-          .audio_second = price.audio_second,
-          .version = price.version};
+policy::TokenBounds BoundsOf(const Quote& quote, std::int64_t output) {
+  return {.input = quote.input_tokens_bound, .output = output, .audio_ms = quote.audio_ms_bound};
 }
 
 NanoUsd InRange(NanoUsd budget) { return std::clamp(budget, NanoUsd{0}, kMaxNanoUsd); }
@@ -55,17 +59,18 @@ std::string Unexpected(const RequestId& request, std::string_view record, Transf
 struct CreditControl::Grant {
   Refusal refusal = Refusal::kNone;
   NanoUsd hold{};
+  ledger::Amount wallet_hold{};
   std::int64_t output_per_choice = 0;
-  std::int64_t output_total = 0;
+  std::int64_t output_held = 0;  // over all choices
   bool clamped = false;
   std::int64_t output_fitting = 0;  // per choice, with kRequestExceedsBudget
 };
 
 CreditControl::CreditControl(Options options)
     : book_({.accounts_expected = options.keys_expected + 3}),
-      source_(book_.Open({ledger::AccountKind::kSource, {}}, false)),
-      revenue_(book_.Open({ledger::AccountKind::kRevenue, {}}, false)),
-      overrun_(book_.Open({ledger::AccountKind::kOverrun, {}}, false)),
+      source_(operators_.Of(ledger::AccountKind::kSource, ledger::Unit::kNanoUsd)),
+      revenue_(operators_.Of(ledger::AccountKind::kRevenue, ledger::Unit::kNanoUsd)),
+      overrun_(operators_.Of(ledger::AccountKind::kOverrun, ledger::Unit::kNanoUsd)),
       key_index_(options.keys_expected) {
   keys_.reserve(options.keys_expected);
 }
@@ -93,52 +98,166 @@ Sum CreditControl::Spent(const KeyState& key) const {
   return account.debits_posted - (account.credits_posted - key.funded_nano);
 }
 
-CreditControl::Grant CreditControl::FitBudget(const KeyState& key,
-                                              const AdmitCommand& command) const {
+CreditControl::Grant CreditControl::Fit(const KeyState& key, const AdmitCommand& command,
+                                        config::PriceId price, Instant now) const {
   const Quote& quote = command.quote;
   const std::int64_t choices = std::max<std::int64_t>(quote.output_choices, 1);
   const std::int64_t bound =
       std::clamp<std::int64_t>(quote.output_tokens_bound, 0, policy::kTokensMax);
   // Rounded up: a bound that the choices do not divide is held for the larger share.
   const std::int64_t asked = bound / choices + (bound % choices != 0 ? 1 : 0);
-  const std::int64_t useful = std::max<std::int64_t>(quote.output_tokens_useful, 1);
-  const auto fitting = [&](Sum amount) -> std::optional<std::int64_t> {
-    if (amount < 0) return std::nullopt;
-    return policy::OutputFitting(
-        quote.price, {.input = quote.input_tokens_bound, .audio_ms = quote.audio_ms_bound}, choices,
-        asked, ledger::Saturated(amount));
+  const bool adaptive = command.mode == HoldMode::kAdaptive;
+  const std::int64_t first = adaptive ? std::min(asked, UsualOutput(key, price)) : asked;
+  const std::int64_t useful =
+      std::min(first, std::max<std::int64_t>(quote.output_tokens_useful, 1));
+
+  // What each of the two has: now, if nothing else were in flight, and if nothing had been spent.
+  struct Room {
+    Sum budget = kMaxNanoUsd.n;
+    Sum wallet = ledger::kMaxAmount.n;
+  };
+  Room available, alone, whole;
+  if (command.limits.budget) {
+    whole.budget = InRange(*command.limits.budget).n;
+    alone.budget = whole.budget - Spent(key);
+    available.budget = alone.budget - book_.Get(key.account).debits_pending;
+  }
+  if (command.wallet) {
+    const WalletUse& use = *command.wallet;
+    available.wallet = wallets_.Available(use.wallet, use.rate.unit, now);
+    alone.wallet = wallets_.Alone(use.wallet, use.rate.unit, now);
+  }
+  const policy::TokenBounds bounds = BoundsOf(quote, 0);
+  // The output per choice that fits; nothing when not even the input does.
+  const auto fitting = [&](const Room& room) -> std::optional<std::int64_t> {
+    if (room.budget < 0 || room.wallet < 0) return std::nullopt;
+    auto fits =
+        policy::OutputFitting(quote.price, bounds, choices, first, ledger::Saturated(room.budget));
+    if (!fits || !command.wallet) return fits;
+    return policy::WalletOutputFitting(command.wallet->rate, quote.price, bounds, choices, *fits,
+                                       ledger::Clipped(room.wallet));
   };
   const auto worth = [&](std::optional<std::int64_t> output) {
-    return output && (*output == asked || *output >= useful);
+    return output && (*output == first || *output >= useful);
   };
 
-  Sum available = kMaxNanoUsd.n;
-  Sum alone = available;
-  Sum whole = available;
-  if (command.limits.budget) {
-    whole = InRange(*command.limits.budget).n;
-    alone = whole - Spent(key);
-    available = alone - book_.Get(key.account).debits_pending;
-  }
-  const auto fits = fitting(available);
-  if (worth(fits)) {
+  if (const auto fits = fitting(available); worth(fits)) {
     const std::int64_t total = *fits * choices;
-    return {.hold = policy::HoldOf(quote.price, {.input = quote.input_tokens_bound,
-                                                 .output = total,
-                                                 .audio_ms = quote.audio_ms_bound}),
-            .output_per_choice = *fits,
-            .output_total = total,
-            .clamped = *fits < asked};
+    Grant grant{.hold = policy::HoldOf(quote.price, BoundsOf(quote, total)),
+                .output_per_choice = adaptive ? asked : *fits,
+                .output_held = total,
+                .clamped = !adaptive && *fits < asked};
+    if (command.wallet) {
+      grant.wallet_hold =
+          policy::WalletHoldOf(command.wallet->rate, quote.price, BoundsOf(quote, total));
+    }
+    return grant;
   }
   const auto fits_alone = fitting(alone);
   if (worth(fits_alone)) return {.refusal = Refusal::kInFlightReserved};
+  // Whose fault it is: the wallet's if the budget alone would do.
+  Room budget_alone;
+  budget_alone.budget = alone.budget;
+  if (command.wallet && worth(fitting(budget_alone))) {
+    return {.refusal = Refusal::kInsufficientBalance};
+  }
   if (fits_alone.value_or(0) > 0) {
     return {.refusal = Refusal::kRequestExceedsBudget, .output_fitting = *fits_alone};
   }
   const auto fits_whole = fitting(whole);
-  const bool spent_is_in_the_way = fits_whole && (*fits_whole > 0 || asked == 0);
+  const bool spent_is_in_the_way = fits_whole && (*fits_whole > 0 || first == 0);
   return {.refusal =
               spent_is_in_the_way ? Refusal::kBudgetExceeded : Refusal::kRequestExceedsBudget};
+}
+
+// Nearly the largest of the last few: the 95th percentile of twenty, in whole chunks.
+std::int64_t CreditControl::UsualOutput(const KeyState& key, config::PriceId price) const {
+  const auto found = std::ranges::find(key.recent, price, &RecentOutputs::price);
+  if (found == key.recent.end()) return kOutputChunk;
+  auto outputs = found->outputs;
+  const std::size_t count = std::min(found->count, RecentOutputs::kKept);
+  std::sort(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(count));
+  const std::int64_t usual = outputs[(count * 95 + 99) / 100 - 1];
+  return (usual / kOutputChunk + 1) * kOutputChunk;
+}
+
+void CreditControl::NoteOutput(KeyState& key, config::PriceId price, std::int64_t output_tokens) {
+  auto found = std::ranges::find(key.recent, price, &RecentOutputs::price);
+  if (found == key.recent.end()) {
+    if (key.recent.size() >= kRecentPricesMax) key.recent.erase(key.recent.begin());
+    found = key.recent.insert(key.recent.end(), {.price = price});
+  }
+  found->outputs[found->count++ % RecentOutputs::kKept] = output_tokens;
+}
+
+config::PriceId CreditControl::Know(const Quote& quote, Instant now,
+                                    ledger::RecordBuffer& records) {
+  if (quote.price_id.n != 0 && prices_.Find(quote.price_id) != nullptr) return quote.price_id;
+  ledger::PriceRecord record{.time = now, .id = 0, .bytes = {}};
+  config::EncodePrice(quote.price, record.bytes);
+  const config::PriceId id = config::IdOf(record.bytes);
+  if (prices_.Find(id) == nullptr) {
+    record.id = id.n;
+    ledger::Encode(record, records);
+    ++position_.n;
+    prices_.Insert(id, quote.price);
+  }
+  return id;
+}
+
+const config::Price& CreditControl::PriceOf(const OpenRequest& request) const {
+  const config::Price* const price = prices_.Find(request.price);
+  CHECK(price != nullptr, "the price of an open request is known");
+  return *price;
+}
+
+ledger::WalletHold CreditControl::LinesOf(const WalletUse& use, ledger::Amount amount,
+                                          Instant now) const {
+  ledger::WalletHold hold{.wallet = use.wallet,
+                          .unit = use.rate.unit,
+                          .multiplier_ppm = use.rate.multiplier_ppm,
+                          .lines = {}};
+  for (const GrantHold& line : wallets_.Plan(use.wallet, amount, now)) {
+    hold.lines.push_back({wallets_.IdOf(line.grant), line.amount});
+  }
+  return hold;
+}
+
+TransferStatus CreditControl::AddLeg(const RequestId& id, OpenRequest& request, const Leg& leg) {
+  if (request.legs.size() >= kLegsMax) return TransferStatus::kAmountOutOfRange;
+  const auto n = static_cast<std::uint32_t>(request.legs.size());
+  const TransferStatus status = book_.Create(
+      {.id = {id, kLegMore + 2 * n},
+       .kind = TransferKind::kPending,
+       .pending = {},
+       .debit = leg.account,
+       .credit = operators_.Of(ledger::AccountKind::kRevenue, book_.Get(leg.account).id.unit),
+       .amount = leg.amount});
+  if (status == TransferStatus::kCreated) request.legs.push_back(leg);
+  return status;
+}
+
+TransferStatus CreditControl::AddWalletLegs(const RequestId& id, OpenRequest& request,
+                                            const ledger::WalletHold& hold) {
+  const auto lines = wallets_.Resolve(hold.lines);
+  if (!lines) return TransferStatus::kDebitAccountNotFound;
+  for (const GrantHold& line : *lines) {
+    const TransferStatus status =
+        AddLeg(id, request, {true, wallets_.AccountOf(line.grant), line.amount});
+    if (status != TransferStatus::kCreated) return status;
+    request.wallet_held = ledger::Clipped(Sum{request.wallet_held.n} + line.amount.n);
+  }
+  return TransferStatus::kCreated;
+}
+
+void CreditControl::EndGrants(const WalletId& id, Instant now, ledger::RecordBuffer& records) {
+  std::vector<ledger::GrantEndRecord> ending;
+  wallets_.Ending(id, now, ending);
+  for (const ledger::GrantEndRecord& record : ending) {
+    ledger::Encode(record, records);
+    ++position_.n;
+    CHECK(wallets_.Apply(record), "what no request holds can be taken off");
+  }
 }
 
 void CreditControl::Fund(KeyState& key, NanoUsd amount, bool capped) {
@@ -152,7 +271,7 @@ void CreditControl::Fund(KeyState& key, NanoUsd amount, bool capped) {
                                                 .pending = {},
                                                 .debit = deposit ? source_ : key.account,
                                                 .credit = deposit ? key.account : source_,
-                                                .amount = deposit ? amount : NanoUsd{-amount.n}});
+                                                .amount = {deposit ? amount.n : -amount.n}});
     CHECK(status == TransferStatus::kCreated, "funding was checked against what is committed");
   }
   key.funded_nano += amount.n;
@@ -206,8 +325,26 @@ AdmitReply CreditControl::Admit(const AdmitCommand& command, Instant now,
           InRange(*limits.budget).n - Spent(key) - book_.Get(key.account).debits_pending;
       reply.budget_remaining = ledger::Saturated(std::max<Sum>(left, 0));
     }
+    if (command.wallet) {
+      reply.wallet_remaining = ledger::Clipped(
+          wallets_.Available(command.wallet->wallet, command.wallet->rate.unit, now, SIZE_MAX));
+    }
     return reply;
   };
+  if (command.idempotency) {
+    const auto found = idempotency_.Look(*command.idempotency, now);
+    switch (found.state) {
+      case IdempotencyTable::State::kFree:
+        break;
+      case IdempotencyTable::State::kInProgress:
+        return refuse(Refusal::kIdempotencyKeyInUse, kInFlightRetryAfter);
+      case IdempotencyTable::State::kOtherRequest:
+        return refuse(Refusal::kIdempotencyKeyReused, {});
+      case IdempotencyTable::State::kFinished:
+        reply.replay = found.request;
+        return refuse(Refusal::kNone, {});
+    }
+  }
   if (limits.concurrent_requests > 0 && key.open >= limits.concurrent_requests) {
     return refuse(Refusal::kConcurrencyLimit, policy::kConcurrencyRetryAfter);
   }
@@ -223,7 +360,11 @@ AdmitReply CreditControl::Admit(const AdmitCommand& command, Instant now,
   if (!tokens_decision.allowed) {
     return refuse(Refusal::kRateLimitTokens, tokens_decision.retry_after);
   }
-  const Grant grant = FitBudget(key, command);
+  const config::PriceId usual_of =
+      command.mode == HoldMode::kAdaptive && command.quote.price_id.n == 0
+          ? config::IdOf(command.quote.price)
+          : command.quote.price_id;
+  const Grant grant = Fit(key, command, usual_of, now);
   if (grant.refusal != Refusal::kNone) {
     reply.output_tokens_fitting = grant.output_fitting;
     return refuse(grant.refusal,
@@ -231,34 +372,48 @@ AdmitReply CreditControl::Admit(const AdmitCommand& command, Instant now,
   }
 
   // Do. Nothing below can fail.
+  if (command.wallet) EndGrants(command.wallet->wallet, now, records);
   ApplyBudget(key, limits.budget, now, records);
+  const config::PriceId price = Know(command.quote, now, records);
   const TransferStatus held = book_.Create({.id = {command.request, kLegHold},
                                             .kind = TransferKind::kPending,
                                             .pending = {},
                                             .debit = key.account,
                                             .credit = revenue_,
-                                            .amount = grant.hold});
+                                            .amount = ledger::AmountOf(grant.hold)});
   CHECK(held == TransferStatus::kCreated, "the hold was checked against the budget, its id is new");
   key.requests = request_taken.after;
   key.tokens = tokens_decision.after;
   ++key.open;
-  const ledger::PinnedPrice price = Pin(command.quote.price);
-  ledger::Encode(ledger::IntentRecord{.time = now,
-                                      .request = command.request,
-                                      .key = command.key,
-                                      .price = price,
-                                      .hold = grant.hold,
-                                      .input_tokens_bound = std::max<std::int64_t>(
-                                          command.quote.input_tokens_bound, 0),
-                                      .output_tokens_bound = grant.output_total},
-                 records);
-  ++position_.n;
-  open_.Insert(command.request, {.key = key_index,
-                                 .tokens_taken = tokens.limit > 0 ? tokens_taken : -1,
-                                 .held = grant.hold,
-                                 .position = position_,
-                                 .price = price,
-                                 .delivered = {}});
+  ledger::IntentRecord intent{
+      .time = now,
+      .request = command.request,
+      .key = command.key,
+      .price_id = price.n,
+      .hold = grant.hold,
+      .input_tokens_bound = std::max<std::int64_t>(command.quote.input_tokens_bound, 0),
+      .output_tokens_bound = grant.output_held,
+      .idempotency = command.idempotency};
+  OpenRequest open{.key = key_index,
+                   .tokens_taken = tokens.limit > 0 ? tokens_taken : -1,
+                   .first_held = grant.hold,
+                   .held = grant.hold,
+                   .price = price,
+                   .bounds = BoundsOf(command.quote, grant.output_held),
+                   .legs = {},
+                   .wallet = command.wallet};
+  if (command.wallet) {
+    intent.wallet = LinesOf(*command.wallet, grant.wallet_hold, now);
+    const TransferStatus status = AddWalletLegs(command.request, open, *intent.wallet);
+    CHECK(status == TransferStatus::kCreated, "the hold was checked against the wallet");
+  }
+  ledger::Encode(intent, records);
+  open.position = {++position_.n};
+  if (command.idempotency) {
+    idempotency_.Begin(*command.idempotency, command.request, now);
+    open.idempotency = command.idempotency->key;
+  }
+  open_.Insert(command.request, std::move(open));
   reply.requests = policy::View(key.requests, tick);
   reply.tokens = policy::View(key.tokens, tick);
   reply.held = grant.hold;
@@ -266,99 +421,251 @@ AdmitReply CreditControl::Admit(const AdmitCommand& command, Instant now,
     reply.budget_remaining = ledger::Saturated(book_.Get(key.account).available());
   }
   reply.output_tokens_granted = grant.output_per_choice;
+  reply.output_tokens_held = grant.output_held;
   reply.clamped = grant.clamped;
   reply.position = position_;
+  if (command.wallet) {
+    reply.wallet_held = grant.wallet_hold;
+    reply.wallet_remaining = ledger::Clipped(
+        wallets_.Available(command.wallet->wallet, command.wallet->rate.unit, now, SIZE_MAX));
+  }
   return reply;
 }
 
 SettleReply CreditControl::Settle(const SettleCommand& command, Instant now,
                                   ledger::RecordBuffer& records) {
-  const OpenRequest* found = open_.Find(command.request);
-  CHECK(found != nullptr, "an admission is settled exactly once");
-  const OpenRequest request = *found;
+  const OpenRequest* request = open_.Find(command.request);
+  CHECK(request != nullptr, "an admission is settled exactly once");
   const Tick tick = Advance(now);
   const Usage usage = policy::Plausible(command.usage);
-  KeyState& key = keys_[request.key];
-  if (request.tokens_taken >= 0) {
+  KeyState& key = keys_[request->key];
+  if (request->tokens_taken >= 0) {
     const std::int64_t used =
         usage.source == UsageSource::kNone ? 0 : usage.input_tokens + usage.output_tokens;
-    key.tokens = policy::Correct(key.tokens, used - request.tokens_taken, tick);
+    key.tokens = policy::Correct(key.tokens, used - request->tokens_taken, tick);
   }
-  return Close(command.request, request, usage, command.charge, ledger::ResolveCause::kSettled, now,
+  if (usage.source == UsageSource::kProvider) {
+    NoteOutput(key, request->price, usage.output_tokens);
+  }
+  return Close(command.request, usage, command.charge, ledger::ResolveCause::kSettled, now,
                records);
 }
 
-SettleReply CreditControl::Close(const RequestId& id, const OpenRequest& request,
-                                 const Usage& usage, bool charge, ledger::ResolveCause cause,
-                                 Instant now, ledger::RecordBuffer& records) {
+SettleReply CreditControl::Close(const RequestId& id, const Usage& usage, bool charge,
+                                 ledger::ResolveCause cause, Instant now,
+                                 ledger::RecordBuffer& records) {
+  const OpenRequest& request = *open_.Find(id);
   const KeyId key = keys_[request.key].id;
+  const config::Price& price = PriceOf(request);
+  const std::optional<WalletUse> wallet = request.wallet;
+  const bool charged = charge && usage.source != UsageSource::kNone;
   SettleReply reply;
-  reply.price = policy::PriceOf(Unpin(request.price), usage);
-  if (charge && usage.source != UsageSource::kNone) {
+  reply.price = policy::PriceOf(price, usage);
+  if (wallet) reply.wallet = wallet->rate;
+  if (charged) {
     reply.charged = std::min(reply.price, request.held);
     reply.overrun = reply.price - reply.charged;
-    ledger::Encode(ledger::SettleRecord{.time = now,
-                                        .request = id,
-                                        .key = key,
-                                        .price = request.price,
-                                        .charged = reply.charged,
-                                        .overrun = reply.overrun,
-                                        .cause = cause,
-                                        .usage = usage},
-                   records);
-    const TransferStatus status = Post(id, reply.charged, reply.overrun);
-    CHECK(status == TransferStatus::kCreated, "an open request has an open hold");
+    ledger::SettleRecord record{.time = now,
+                                .request = id,
+                                .key = key,
+                                .price_id = request.price.n,
+                                .charged = reply.charged,
+                                .overrun = reply.overrun,
+                                .cause = cause,
+                                .usage = usage};
+    if (wallet) {
+      const ledger::Amount due = policy::WalletPriceOf(wallet->rate, price, usage);
+      reply.wallet_charged = std::min(due, request.wallet_held);
+      reply.wallet_overrun = due - reply.wallet_charged;
+      record.wallet = ledger::WalletCharge{reply.wallet_charged, reply.wallet_overrun};
+    }
+    ledger::Encode(record, records);
+    const TransferStatus status = Post(id, reply.charged, reply.overrun, record.wallet);
+    CHECK(status == TransferStatus::kCreated, "an open request has open holds");
   } else {
     ledger::Encode(ledger::VoidRecord{.time = now,
                                       .request = id,
                                       .key = key,
-                                      .price = request.price,
                                       .released = request.held,
                                       .cause = cause,
                                       .usage = usage},
                    records);
     const TransferStatus status = Void(id);
-    CHECK(status == TransferStatus::kCreated, "an open request has an open hold");
+    CHECK(status == TransferStatus::kCreated, "an open request has open holds");
   }
-  Forget(id);
+  Forget(id, charged);
   reply.position = {++position_.n};
+  if (wallet) {
+    EndGrants(wallet->wallet, now, records);
+    reply.wallet_remaining =
+        ledger::Clipped(wallets_.Available(wallet->wallet, wallet->rate.unit, now, SIZE_MAX));
+    reply.wallet_low =
+        wallet->low > ledger::Amount{0} && wallets_.NoteLow(wallet->wallet, wallet->low, now);
+  }
   return reply;
 }
 
-TransferStatus CreditControl::Post(const RequestId& id, NanoUsd charged, NanoUsd overrun) {
+TransferStatus CreditControl::Post(const RequestId& id, NanoUsd charged, NanoUsd overrun,
+                                   const std::optional<ledger::WalletCharge>& wallet) {
   const OpenRequest* request = open_.Find(id);
   if (request == nullptr) return TransferStatus::kPendingNotFound;
-  // Looked at before the first of the two legs, so that both are made or none is.
-  if (overrun < NanoUsd{0} || overrun > kMaxNanoUsd) return TransferStatus::kAmountOutOfRange;
-  const TransferStatus status = book_.Create({.id = {id, kLegResolve},
-                                              .kind = TransferKind::kPost,
-                                              .pending = {id, kLegHold},
-                                              .debit = keys_[request->key].account,
-                                              .credit = revenue_,
-                                              .amount = charged});
-  if (status != TransferStatus::kCreated || overrun == NanoUsd{0}) return status;
-  return book_.Create({.id = {id, kLegOverrun},
-                       .kind = TransferKind::kSingle,
-                       .pending = {},
-                       .debit = overrun_,
-                       .credit = revenue_,
-                       .amount = overrun});
+  // Looked at before the first leg, so that all are made or none is.
+  const auto in_range = [](std::int64_t n) { return n >= 0 && n <= ledger::kMaxAmount.n; };
+  if (!in_range(charged.n) || !in_range(overrun.n)) return TransferStatus::kAmountOutOfRange;
+  if (wallet && (!in_range(wallet->charged.n) || !in_range(wallet->overrun.n))) {
+    return TransferStatus::kAmountOutOfRange;
+  }
+  const ledger::Amount of_wallet = wallet ? wallet->charged : ledger::Amount{};
+  if (charged > request->held || of_wallet > request->wallet_held) {
+    return TransferStatus::kExceedsPendingAmount;
+  }
+  // In the order of the holds, which for a wallet is that in which its grants burn.
+  std::int64_t left = charged.n;
+  std::int64_t wallet_left = of_wallet.n;
+  const auto take = [](std::int64_t& from, std::int64_t held) {
+    const std::int64_t taken = std::min(from, held);
+    from -= taken;
+    return ledger::Amount{taken};
+  };
+  TransferStatus status = book_.Create({.id = {id, kLegResolve},
+                                        .kind = TransferKind::kPost,
+                                        .pending = {id, kLegHold},
+                                        .debit = keys_[request->key].account,
+                                        .credit = revenue_,
+                                        .amount = take(left, request->first_held.n)});
+  for (std::uint32_t i = 0; status == TransferStatus::kCreated && i < request->legs.size(); ++i) {
+    const Leg& leg = request->legs[i];
+    status = book_.Create(
+        {.id = {id, kLegMore + 2 * i + 1},
+         .kind = TransferKind::kPost,
+         .pending = {id, kLegMore + 2 * i},
+         .debit = leg.account,
+         .credit = operators_.Of(ledger::AccountKind::kRevenue, book_.Get(leg.account).id.unit),
+         .amount = take(leg.of_wallet ? wallet_left : left, leg.amount.n)});
+  }
+  const auto overrun_of = [&](std::uint32_t leg, ledger::Unit unit, std::int64_t amount) {
+    if (status != TransferStatus::kCreated || amount == 0) return;
+    status = book_.Create({.id = {id, leg},
+                           .kind = TransferKind::kSingle,
+                           .pending = {},
+                           .debit = operators_.Of(ledger::AccountKind::kOverrun, unit),
+                           .credit = operators_.Of(ledger::AccountKind::kRevenue, unit),
+                           .amount = {amount}});
+  };
+  overrun_of(kLegOverrun, ledger::Unit::kNanoUsd, overrun.n);
+  if (wallet && request->wallet) {
+    overrun_of(kLegWalletOverrun, request->wallet->rate.unit, wallet->overrun.n);
+  }
+  return status;
 }
 
 TransferStatus CreditControl::Void(const RequestId& id) {
   const OpenRequest* request = open_.Find(id);
   if (request == nullptr) return TransferStatus::kPendingNotFound;
-  return book_.Create({.id = {id, kLegResolve},
-                       .kind = TransferKind::kVoid,
-                       .pending = {id, kLegHold},
-                       .debit = keys_[request->key].account,
-                       .credit = revenue_,
-                       .amount = request->held});
+  TransferStatus status = book_.Create({.id = {id, kLegResolve},
+                                        .kind = TransferKind::kVoid,
+                                        .pending = {id, kLegHold},
+                                        .debit = keys_[request->key].account,
+                                        .credit = revenue_,
+                                        .amount = ledger::AmountOf(request->first_held)});
+  // The other way round than they were made.
+  for (auto i = static_cast<std::uint32_t>(request->legs.size());
+       status == TransferStatus::kCreated && i-- > 0;) {
+    const Leg& leg = request->legs[i];
+    status = book_.Create(
+        {.id = {id, kLegMore + 2 * i + 1},
+         .kind = TransferKind::kVoid,
+         .pending = {id, kLegMore + 2 * i},
+         .debit = leg.account,
+         .credit = operators_.Of(ledger::AccountKind::kRevenue, book_.Get(leg.account).id.unit),
+         .amount = leg.amount});
+  }
+  return status;
 }
 
-void CreditControl::Forget(const RequestId& id) {
-  --keys_[open_.Find(id)->key].open;
+void CreditControl::Forget(const RequestId& id, bool keep_reply) {
+  const OpenRequest& request = *open_.Find(id);
+  --keys_[request.key].open;
+  if (request.wallet) wallets_.Tidy(request.wallet->wallet);
+  if (request.idempotency) idempotency_.End(*request.idempotency, keep_reply);
   open_.Erase(id);
+}
+
+ExtendReply CreditControl::Extend(const ExtendCommand& command, Instant now,
+                                  ledger::RecordBuffer& records) {
+  OpenRequest* const request = open_.Find(command.request);
+  CHECK(request != nullptr, "only an open request is extended");
+  const KeyState& key = keys_[request->key];
+  const std::int64_t more = std::clamp<std::int64_t>(command.output_tokens, 0, policy::kTokensMax);
+  policy::TokenBounds bounds = request->bounds;
+  bounds.output = std::min(bounds.output + more, policy::kTokensMax);
+  const config::Price& price = PriceOf(*request);
+  const NanoUsd added = policy::HoldOf(price, bounds) - request->held;
+  const ExtendReply refused{
+      .granted = false, .output_tokens_held = request->bounds.output, .position = position_};
+  const ledger::Account& account = book_.Get(key.account);
+  if (account.debits_must_not_exceed_credits && added.n > account.available()) return refused;
+  if (request->legs.size() + 1 + ledger::kHoldLinesMax > kLegsMax) return refused;
+  ledger::ExtendRecord record{.time = now,
+                              .request = command.request,
+                              .hold = added,
+                              .output_tokens_bound = bounds.output - request->bounds.output};
+  if (request->wallet) {
+    const WalletUse& use = *request->wallet;
+    const ledger::Amount wallet_added =
+        policy::WalletHoldOf(use.rate, price, bounds) - request->wallet_held;
+    if (wallet_added.n > wallets_.Available(use.wallet, use.rate.unit, now)) return refused;
+    record.wallet = LinesOf(use, wallet_added, now);
+  }
+  ledger::Encode(record, records);
+  ++position_.n;
+  const auto broken = Apply(record, *request);
+  CHECK(!broken, "an extension was checked against all that pays for it");
+  return {.granted = true, .output_tokens_held = bounds.output, .position = position_};
+}
+
+std::optional<std::string> CreditControl::Apply(const ledger::ExtendRecord& record,
+                                                OpenRequest& request) {
+  TransferStatus status = AddLeg(
+      record.request, request, {false, keys_[request.key].account, ledger::AmountOf(record.hold)});
+  if (status == TransferStatus::kCreated && record.wallet) {
+    status = AddWalletLegs(record.request, request, *record.wallet);
+  }
+  if (status != TransferStatus::kCreated) return Unexpected(record.request, "extension", status);
+  request.held = ledger::Saturated(static_cast<Sum>(request.held.n) + record.hold.n);
+  request.bounds.output += record.output_tokens_bound;
+  return std::nullopt;
+}
+
+GrantReply CreditControl::Give(ledger::GrantRecord grant, Instant now,
+                               ledger::RecordBuffer& records) {
+  grant.time = now;
+  if (auto known = wallets_.Find(grant.grant)) {
+    known->time = grant.time;
+    return {*known == grant ? GrantStatus::kExists : GrantStatus::kConflict, position_};
+  }
+  if (!wallets_.MayCreate(grant)) return {GrantStatus::kConflict, position_};
+  ledger::Encode(grant, records);
+  CHECK(wallets_.Apply(grant), "it may be created");
+  return {GrantStatus::kCreated, {++position_.n}};
+}
+
+RevokeReply CreditControl::Revoke(const GrantId& grant, Instant now,
+                                  ledger::RecordBuffer& records) {
+  const auto record = wallets_.Revoking(grant, now);
+  if (!record) return {.found = wallets_.Find(grant).has_value(), .position = position_};
+  ledger::Encode(*record, records);
+  CHECK(wallets_.Apply(*record), "what no request holds can be taken off");
+  return {.found = true, .removed = record->removed, .position = {++position_.n}};
+}
+
+JournalPosition CreditControl::Sweep(Instant now, ledger::RecordBuffer& records) {
+  for (std::size_t i = 0; i < wallets_.size(); ++i) EndGrants(wallets_.WalletAt(i), now, records);
+  return position_;
+}
+
+std::optional<WalletView> CreditControl::ViewWallet(const WalletId& id, Instant now) const {
+  return wallets_.View(id, now);
 }
 
 CheckpointReply CreditControl::Checkpoint(const CheckpointCommand& command, Instant now,
@@ -373,11 +680,7 @@ CheckpointReply CreditControl::Checkpoint(const CheckpointCommand& command, Inst
     return {position_};
   }
   request->delivered = usage;
-  ledger::Encode(ledger::CheckpointRecord{.time = now,
-                                          .request = command.request,
-                                          .key = keys_[request->key].id,
-                                          .price = request->price,
-                                          .usage = usage},
+  ledger::Encode(ledger::CheckpointRecord{.time = now, .request = command.request, .usage = usage},
                  records);
   ++position_.n;
   return {position_};
@@ -389,6 +692,9 @@ CreditReply CreditControl::Step(const CreditCommand& command, Instant now,
   if (const auto* settle = std::get_if<SettleCommand>(&command)) {
     return Settle(*settle, now, records);
   }
+  if (const auto* extend = std::get_if<ExtendCommand>(&command)) {
+    return Extend(*extend, now, records);
+  }
   return Checkpoint(std::get<CheckpointCommand>(command), now, records);
 }
 
@@ -397,23 +703,77 @@ std::optional<std::string> CreditControl::Replay(const ledger::Record& record) {
   return std::visit([&](const auto& one) { return Replay(one); }, record);
 }
 
-std::optional<std::string> CreditControl::Replay(const ledger::IntentRecord& record) {
-  const std::uint32_t key_index = IndexOf(record.key);
-  const TransferStatus status = book_.Create({.id = {record.request, kLegHold},
-                                              .kind = TransferKind::kPending,
-                                              .pending = {},
-                                              .debit = keys_[key_index].account,
-                                              .credit = revenue_,
-                                              .amount = record.hold});
-  if (status != TransferStatus::kCreated) return Unexpected(record.request, "intent", status);
-  ++keys_[key_index].open;
-  open_.Insert(record.request, {.key = key_index,
-                                .tokens_taken = -1,
-                                .held = record.hold,
-                                .position = position_,
-                                .price = record.price,
-                                .delivered = {}});
+std::optional<std::string> CreditControl::Replay(const ledger::PriceRecord& record) {
+  const auto price = config::DecodePrice(record.bytes);
+  if (!price || config::IdOf(record.bytes).n != record.id) {
+    return "price " + config::Format({record.id}) + ": its bytes are not those of a price";
+  }
+  if (prices_.Find({record.id}) == nullptr) prices_.Insert({record.id}, *price);
   return std::nullopt;
+}
+
+std::optional<std::string> CreditControl::Replay(const ledger::IntentRecord& record) {
+  config::PriceId price{record.price_id};
+  if (price.n == 0) {
+    const config::Price unpinned = Unpin(record.price);
+    price = config::IdOf(unpinned);
+    if (prices_.Find(price) == nullptr) prices_.Insert(price, unpinned);
+  } else if (prices_.Find(price) == nullptr) {
+    return "intent of request " + ToString(record.request) + ": no record has its price " +
+           config::Format(price);
+  }
+  const std::uint32_t key_index = IndexOf(record.key);
+  TransferStatus status = book_.Create({.id = {record.request, kLegHold},
+                                        .kind = TransferKind::kPending,
+                                        .pending = {},
+                                        .debit = keys_[key_index].account,
+                                        .credit = revenue_,
+                                        .amount = ledger::AmountOf(record.hold)});
+  OpenRequest open{
+      .key = key_index,
+      .first_held = record.hold,
+      .held = record.hold,
+      .position = position_,
+      .price = price,
+      .bounds = {.input = record.input_tokens_bound, .output = record.output_tokens_bound},
+      .legs = {}};
+  if (status == TransferStatus::kCreated && record.wallet) {
+    open.wallet = WalletUse{.wallet = record.wallet->wallet,
+                            .rate = {record.wallet->unit, record.wallet->multiplier_ppm},
+                            .low = {}};
+    status = AddWalletLegs(record.request, open, *record.wallet);
+  }
+  if (status != TransferStatus::kCreated) return Unexpected(record.request, "intent", status);
+  if (record.idempotency) {
+    const auto found = idempotency_.Look(*record.idempotency, record.time);
+    if (found.state != IdempotencyTable::State::kFree) {
+      return "intent of request " + ToString(record.request) +
+             ": its idempotency key is that of request " + ToString(found.request);
+    }
+    idempotency_.Begin(*record.idempotency, record.request, record.time);
+    open.idempotency = record.idempotency->key;
+  }
+  ++keys_[key_index].open;
+  open_.Insert(record.request, std::move(open));
+  return std::nullopt;
+}
+
+std::optional<std::string> CreditControl::Replay(const ledger::ExtendRecord& record) {
+  OpenRequest* const request = open_.Find(record.request);
+  if (request == nullptr) {
+    return Unexpected(record.request, "extension", TransferStatus::kPendingNotFound);
+  }
+  return Apply(record, *request);
+}
+
+std::optional<std::string> CreditControl::Replay(const ledger::GrantRecord& record) {
+  if (wallets_.Apply(record)) return std::nullopt;
+  return "grant " + ToString(record.grant) + ": made twice, or of another unit than its wallet";
+}
+
+std::optional<std::string> CreditControl::Replay(const ledger::GrantEndRecord& record) {
+  if (wallets_.Apply(record)) return std::nullopt;
+  return "end of grant " + ToString(record.grant) + ": unknown, or more than is left of it";
 }
 
 std::optional<std::string> CreditControl::Replay(const ledger::CheckpointRecord& record) {
@@ -426,16 +786,16 @@ std::optional<std::string> CreditControl::Replay(const ledger::CheckpointRecord&
 }
 
 std::optional<std::string> CreditControl::Replay(const ledger::SettleRecord& record) {
-  const TransferStatus status = Post(record.request, record.charged, record.overrun);
+  const TransferStatus status = Post(record.request, record.charged, record.overrun, record.wallet);
   if (status != TransferStatus::kCreated) return Unexpected(record.request, "settle", status);
-  Forget(record.request);
+  Forget(record.request, true);
   return std::nullopt;
 }
 
 std::optional<std::string> CreditControl::Replay(const ledger::VoidRecord& record) {
   const TransferStatus status = Void(record.request);
   if (status != TransferStatus::kCreated) return Unexpected(record.request, "void", status);
-  Forget(record.request);
+  Forget(record.request, false);
   return std::nullopt;
 }
 
@@ -462,16 +822,17 @@ Resolution CreditControl::ResolveOpen(Instant now, ledger::RecordBuffer& records
   std::ranges::sort(open, {}, [](const auto& entry) { return entry.first; });
   Resolution done;
   for (const auto& [position, id] : open) {
-    const OpenRequest request = *open_.Find(id);
+    const Usage delivered = open_.Find(id)->delivered;
+    const NanoUsd held = open_.Find(id)->held;
     const SettleReply reply =
-        Close(id, request, request.delivered, true, ledger::ResolveCause::kRecovery, now, records);
-    ++(request.delivered.source == UsageSource::kNone ? done.voided : done.settled);
+        Close(id, delivered, true, ledger::ResolveCause::kRecovery, now, records);
+    ++(delivered.source == UsageSource::kNone ? done.voided : done.settled);
     const auto add = [](NanoUsd& sum, NanoUsd amount) {
       sum = ledger::Saturated(static_cast<Sum>(sum.n) + amount.n);
     };
     add(done.charged, reply.charged);
     add(done.overrun, reply.overrun);
-    add(done.released, request.held - reply.charged);
+    add(done.released, held - reply.charged);
   }
   return done;
 }

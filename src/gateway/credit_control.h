@@ -16,11 +16,14 @@
 //   3. An admission that is refused changes no limit and no account and appends no record.
 //   4. The records, replayed from the first, rebuild every account; the rates start anew.
 //   5. Position n is the n-th record ever appended, counted from 1 across restarts.
+//   6. A request that a wallet pays for holds of its grants what it can cost there, beside the
+//      key's budget; both holds are made or neither, and resolved together.
 //
 // A key without a budget has an account like any other, without the rule: its usage is seen, and
 // a budget set later counts what was spent before it (a budget is for the life of the key).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -29,6 +32,8 @@
 #include <vector>
 
 #include "gateway/credit_command.h"
+#include "gateway/idempotency.h"
+#include "gateway/wallets.h"
 #include "ledger/book.h"
 #include "ledger/id_table.h"
 #include "ledger/record.h"
@@ -40,8 +45,8 @@ struct CheckpointReply {
   JournalPosition position;
 };
 
-using CreditCommand = std::variant<AdmitCommand, SettleCommand, CheckpointCommand>;
-using CreditReply = std::variant<AdmitReply, SettleReply, CheckpointReply>;
+using CreditCommand = std::variant<AdmitCommand, SettleCommand, CheckpointCommand, ExtendCommand>;
+using CreditReply = std::variant<AdmitReply, SettleReply, CheckpointReply, ExtendReply>;
 
 // How one key stands. Sums saturate at kMaxNanoUsd.
 struct KeyStanding {
@@ -78,8 +83,10 @@ class CreditControl {
   explicit CreditControl(Options options);
 
   // Reserves the most a request can cost and takes its place in the limits, all or none.
-  //   returns  the admission, or the first refusal in this order: requests at once, requests per
-  //            minute, tokens per minute, budget. Views of the limits are filled either way.
+  //   returns  the admission, or the first refusal in this order: idempotency key, requests at
+  //            once, requests per minute, tokens per minute, budget and wallet. Views of the limits
+  //            are filled either way. With reply.replay nothing was admitted.
+  //   wallet   kInsufficientBalance when it, and not the budget, has too little for the request.
   //   budget   the whole bound, else the output clamped per choice to what fits (never below
   //            quote.output_tokens_useful), else
   //              kInFlightReserved      it would fit if nothing were in flight: later, then
@@ -100,11 +107,21 @@ class CreditControl {
   // ticket that is settled once, and settling an unknown one would mean we lost track of money.
   SettleReply Settle(const SettleCommand& command, Instant now, ledger::RecordBuffer& records);
 
+  // Holds more for an open request, all or nothing: what was refused has had no effect.
+  ExtendReply Extend(const ExtendCommand& command, Instant now, ledger::RecordBuffer& records);
+
+  // `grant.time` is set to now.
+  GrantReply Give(ledger::GrantRecord grant, Instant now, ledger::RecordBuffer& records);
+  // Takes back what no request holds of a grant, and the rest when requests give it back.
+  RevokeReply Revoke(const GrantId& grant, Instant now, ledger::RecordBuffer& records);
+  // Takes what has expired off the grants of every wallet.
+  JournalPosition Sweep(Instant now, ledger::RecordBuffer& records);
+
   // Notes what an open request has delivered. Counts never go down: a lower one is ignored.
   CheckpointReply Checkpoint(const CheckpointCommand& command, Instant now,
                              ledger::RecordBuffer& records);
 
-  // The three as one, for replays and the simulator.
+  // Commands of requests as one, for replays and the simulator.
   CreditReply Step(const CreditCommand& command, Instant now, ledger::RecordBuffer& records);
 
   // Applies one record of the journal, in order. The sentence says why a journal is not one that
@@ -119,10 +136,19 @@ class CreditControl {
   // Nothing for a key that was never admitted.
   std::optional<KeyStanding> Standing(const KeyId& key) const;
   CreditTotals Totals() const;
+  std::optional<WalletView> ViewWallet(const WalletId& id, Instant now) const;
+  const Wallets& wallets() const { return wallets_; }
   JournalPosition last_position() const { return position_; }
   const ledger::Book& book() const { return book_; }
 
  private:
+  // The last outputs of a key's calls at one price, for kAdaptive.
+  struct RecentOutputs {
+    static constexpr std::size_t kKept = 20;
+    config::PriceId price;
+    std::array<std::int64_t, kKept> outputs{};
+    std::size_t count = 0;
+  };
   struct KeyState {
     KeyId id;
     ledger::AccountIndex account;
@@ -131,42 +157,79 @@ class CreditControl {
     std::int64_t funded_nano = 0;  // deposits minus withdrawals = the budget when last applied
     policy::Rate requests;
     policy::Rate tokens;
+    std::vector<RecentOutputs> recent;
+  };
+  // A pending transfer of a request behind its first, which is `held` of the key.
+  struct Leg {
+    bool of_wallet = false;
+    ledger::AccountIndex account;
+    ledger::Amount amount;
   };
   struct OpenRequest {
     std::uint32_t key = 0;
     std::int64_t tokens_taken = -1;  // -1: no tokens-per-minute limit at admission
-    NanoUsd held;
+    NanoUsd first_held;
+    NanoUsd held;  // with extensions
     JournalPosition position;
-    ledger::PinnedPrice price;
-    Usage delivered;  // of the last checkpoint; source kNone: none yet
+    config::PriceId price;
+    policy::TokenBounds bounds;  // what the holds cover
+    Usage delivered;             // of the last checkpoint; source kNone: none yet
+    std::vector<Leg> legs;
+    std::optional<WalletUse> wallet;
+    ledger::Amount wallet_held;
+    std::optional<Id128> idempotency;
   };
   struct Grant;
 
   std::uint32_t IndexOf(const KeyId& id);
   Tick Advance(Instant now);
-  Grant FitBudget(const KeyState& key, const AdmitCommand& command) const;
+  Grant Fit(const KeyState& key, const AdmitCommand& command, config::PriceId price,
+            Instant now) const;
+  std::int64_t UsualOutput(const KeyState& key, config::PriceId price) const;
+  void NoteOutput(KeyState& key, config::PriceId price, std::int64_t output_tokens);
+  config::PriceId Know(const Quote& quote, Instant now, ledger::RecordBuffer& records);
+  const config::Price& PriceOf(const OpenRequest& request) const;
+  // The hold of an admission or an extension, as a record has it.
+  ledger::WalletHold LinesOf(const WalletUse& use, ledger::Amount amount, Instant now) const;
+  ledger::TransferStatus AddLeg(const RequestId& id, OpenRequest& request, const Leg& leg);
+  ledger::TransferStatus AddWalletLegs(const RequestId& id, OpenRequest& request,
+                                       const ledger::WalletHold& hold);
+  void EndGrants(const WalletId& id, Instant now, ledger::RecordBuffer& records);
   void ApplyBudget(KeyState& key, const std::optional<NanoUsd>& budget, Instant now,
                    ledger::RecordBuffer& records);
   void Fund(KeyState& key, NanoUsd amount, bool capped);
   // Both book the resolution of an open request, or say why it cannot be booked (only a replay of a
   // journal that is not ours meets that).
-  ledger::TransferStatus Post(const RequestId& id, NanoUsd charged, NanoUsd overrun);
+  ledger::TransferStatus Post(const RequestId& id, NanoUsd charged, NanoUsd overrun,
+                              const std::optional<ledger::WalletCharge>& wallet);
   ledger::TransferStatus Void(const RequestId& id);
-  void Forget(const RequestId& id);
-  SettleReply Close(const RequestId& id, const OpenRequest& request, const Usage& usage,
-                    bool charge, ledger::ResolveCause cause, Instant now,
-                    ledger::RecordBuffer& records);
+  void Forget(const RequestId& id, bool keep_reply);
+  SettleReply Close(const RequestId& id, const Usage& usage, bool charge,
+                    ledger::ResolveCause cause, Instant now, ledger::RecordBuffer& records);
+  std::optional<std::string> Apply(const ledger::ExtendRecord& record, OpenRequest& request);
   std::optional<std::string> Replay(const ledger::IntentRecord& record);
   std::optional<std::string> Replay(const ledger::CheckpointRecord& record);
   std::optional<std::string> Replay(const ledger::SettleRecord& record);
   std::optional<std::string> Replay(const ledger::VoidRecord& record);
   std::optional<std::string> Replay(const ledger::FundRecord& record);
+  std::optional<std::string> Replay(const ledger::PriceRecord& record);
+  std::optional<std::string> Replay(const ledger::GrantRecord& record);
+  std::optional<std::string> Replay(const ledger::GrantEndRecord& record);
+  std::optional<std::string> Replay(const ledger::ExtendRecord& record);
   ledger::Sum Spent(const KeyState& key) const;
 
+  struct PriceIdHash {
+    std::size_t operator()(config::PriceId id) const { return id.n; }
+  };
+
   ledger::Book book_;
-  ledger::AccountIndex source_;
+  OperatorAccounts operators_{book_};
+  Wallets wallets_{book_, operators_};
+  IdempotencyTable idempotency_;
+  ledger::AccountIndex source_;  // of nano-USD, as the next two
   ledger::AccountIndex revenue_;
   ledger::AccountIndex overrun_;
+  ledger::IdTable<config::PriceId, config::Price, PriceIdHash> prices_;
   std::vector<KeyState> keys_;  // never removed; a key is its index here
   ledger::IdTable<KeyId, std::uint32_t, IdHash> key_index_;
   ledger::IdTable<RequestId, OpenRequest, IdHash> open_;

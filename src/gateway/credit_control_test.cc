@@ -84,8 +84,8 @@ TEST_F(CreditTest, Admit_WithinEverything_HoldsTheBoundAndFillsTheViews) {
   EXPECT_EQ(reply.requests.remaining, 59);
   EXPECT_EQ(reply.requests.reset, Seconds(1));
   EXPECT_EQ(reply.tokens.remaining, 1000 - 25 - 100);
-  EXPECT_EQ(reply.position.n, 2U);  // the funding of the budget, then the intent
-  EXPECT_EQ(records.count, 2U);
+  EXPECT_EQ(reply.position.n, 3U);  // the funding of the budget, the price, then the intent
+  EXPECT_EQ(records.count, 3U);
 }
 
 // 100 nano-USD a millisecond: held for the bound, charged for what it was, and the same after a
@@ -379,10 +379,10 @@ TEST_F(CreditTest, Checkpoint_NeverGoesDown) {
   const auto note = [&](std::int64_t output) {
     return credit.Checkpoint({Request(1), Used(50, output)}, kNow, records).position.n;
   };
-  EXPECT_EQ(note(10), 2U);
-  EXPECT_EQ(note(9), 2U);
-  EXPECT_EQ(note(11), 3U);
-  EXPECT_EQ(records.count, 3U);
+  EXPECT_EQ(note(10), 3U);
+  EXPECT_EQ(note(9), 3U);
+  EXPECT_EQ(note(11), 4U);
+  EXPECT_EQ(records.count, 4U);
 }
 
 using CreditDeathTest = CreditTest;
@@ -452,27 +452,42 @@ TEST_F(CreditTest, Crash_WithACheckpoint_ChargesIt_WithoutOne_Voids) {
 TEST_F(CreditTest, Replay_OfAJournalThatIsNotOurs_SaysWhy) {
   ASSERT_EQ(Admit(Budget(300'000)).refusal, Refusal::kNone);
   Settle(1, Used(50, 20));
-  const auto good = Records(records);  // fund, intent, settle
-  ASSERT_EQ(good.size(), 3U);
-  const auto intent = std::get<ledger::IntentRecord>(good[1]);
+  auto good = Records(records);  // fund, price, intent, settle
+  ASSERT_EQ(good.size(), 4U);
+  const ledger::Record price = good[1];
+  good.erase(good.begin() + 1);
+  auto& intent = std::get<ledger::IntentRecord>(good[1]);
+  const ledger::Record unpriced = intent;
+  intent.price_id = 0;  // as versions 1 and 2 had it: its price in the record
+  const auto with_hold = [&](std::int64_t hold) {
+    return ledger::IntentRecord{.time = kNow, .request = Request(1), .key = Key(1), .hold = {hold}};
+  };
+  const auto settle = [&](std::int64_t charged, std::int64_t overrun) {
+    return ledger::SettleRecord{.time = kNow,
+                                .request = Request(1),
+                                .key = Key(1),
+                                .charged = {charged},
+                                .overrun = {overrun},
+                                .usage = {}};
+  };
+  ledger::PriceRecord damaged = std::get<ledger::PriceRecord>(price);
+  damaged.bytes.back() ^= 1;
   const std::pair<std::vector<ledger::Record>, const char*> journals[] = {
       {{good[1], good[1]}, "exists"},
       {{good[0], good[0]}, "out of order"},
       {{good[2]}, "pending_not_found"},
       {{good[1], good[2], good[2]}, "pending_not_found"},
       {{ledger::CheckpointRecord{kNow, Request(5), Key(1), {}, {}}}, "pending_not_found"},
-      {{good[0], ledger::IntentRecord{kNow, Request(1), Key(1), {}, {300'001}, 0, 0}},
-       "exceeds_credits"},
+      {{good[0], with_hold(300'001)}, "exceeds_credits"},
+      {{good[0], unpriced}, "no record has its price"},
+      {{damaged}, "its bytes are not those of a price"},
       {{good[0], good[1], ledger::FundRecord{kNow, Key(1), {-1}, true, 1}}, "below"},
       {{good[1], ledger::FundRecord{kNow, Key(1), {0}, true, 0}}, "below"},
       {{ledger::FundRecord{kNow, Key(1), {INT64_MIN}, true, 0}}, "below"},
       {{ledger::FundRecord{kNow, Key(1), {5}, false, 0}}, "below"},
       {{ledger::FundRecord{kNow, Key(1), {INT64_MAX}, true, 0}}, "below"},
-      {{good[1],
-        ledger::SettleRecord{kNow, Request(1), Key(1), {}, {intent.hold.n + 1}, {}, {}, {}}},
-       "exceeds_pending_amount"},
-      {{good[1], ledger::SettleRecord{kNow, Request(1), Key(1), {}, {1}, {-1}, {}, {}}},
-       "amount_out_of_range"},
+      {{good[1], settle(intent.hold.n + 1, 0)}, "exceeds_pending_amount"},
+      {{good[1], settle(1, -1)}, "amount_out_of_range"},
   };
   for (const auto& [journal, why] : journals) {
     CreditControl subject;
@@ -704,18 +719,21 @@ TEST(CreditRandom, SameCommands_MakeTheSameBytes) {
   EXPECT_EQ(first.records.bytes, second.records.bytes);
 }
 
-TEST(CreditStep, DispatchesToTheThree) {
+TEST(CreditStep, DispatchesToTheFour) {
   CreditControl credit;
   ledger::RecordBuffer records;
   const AdmitCommand admit{.request = Request(1), .key = Key(1), .limits = NoLimits(), .quote = {}};
-  EXPECT_EQ(std::get<AdmitReply>(credit.Step(admit, kNow, records)).position.n, 1U);
+  EXPECT_EQ(std::get<AdmitReply>(credit.Step(admit, kNow, records)).position.n, 2U);
   EXPECT_EQ(std::get<CheckpointReply>(
                 credit.Step(CheckpointCommand{Request(1), Used(1, 1)}, kNow, records))
                 .position.n,
-            2U);
+            3U);
+  EXPECT_EQ(
+      std::get<ExtendReply>(credit.Step(ExtendCommand{Request(1), 5}, kNow, records)).position.n,
+      4U);
   EXPECT_EQ(std::get<SettleReply>(credit.Step(SettleCommand{Request(1), {}, true}, kNow, records))
                 .position.n,
-            3U);
+            5U);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "ledger/book.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 
@@ -29,6 +30,10 @@ std::string_view Name(TransferStatus status) {
       return "credit_account_not_found";
     case TransferStatus::kAccountsMustBeDifferent:
       return "accounts_must_be_different";
+    case TransferStatus::kAccountsHaveDifferentUnits:
+      return "accounts_have_different_units";
+    case TransferStatus::kFlowNotAllowed:
+      return "flow_not_allowed";
     case TransferStatus::kPendingMustBeEmpty:
       return "pending_must_be_empty";
     case TransferStatus::kPendingNotFound:
@@ -47,6 +52,8 @@ std::string_view Name(TransferStatus status) {
       return "pending_has_other_amount";
     case TransferStatus::kExceedsCredits:
       return "exceeds_credits";
+    case TransferStatus::kIdAlreadyFailed:
+      return "id_already_failed";
   }
   return "unknown";
 }
@@ -76,13 +83,18 @@ bool Book::SetRule(AccountIndex account, bool debits_must_not_exceed_credits) {
 TransferStatus Book::Create(const Transfer& transfer) {
   using enum TransferStatus;
   if (const Entry* known = transfers_.Find(transfer.id)) {
+    if (known->state == State::kBurned) return kIdAlreadyFailed;
     return known->transfer == transfer ? kExists : kExistsWithDifferentContent;
   }
   if (IsEmpty(transfer.id)) return kIdMustNotBeEmpty;
-  if (transfer.amount < NanoUsd{0} || transfer.amount > kMaxNanoUsd) return kAmountOutOfRange;
+  if (transfer.amount < Amount{0} || transfer.amount > kMaxAmount) return kAmountOutOfRange;
   if (transfer.debit.n >= accounts_.size()) return kDebitAccountNotFound;
   if (transfer.credit.n >= accounts_.size()) return kCreditAccountNotFound;
   if (transfer.debit == transfer.credit) return kAccountsMustBeDifferent;
+  const AccountId& debit = accounts_[transfer.debit.n].id;
+  const AccountId& credit = accounts_[transfer.credit.n].id;
+  if (debit.unit != credit.unit) return kAccountsHaveDifferentUnits;
+  if (!FlowAllowed(debit.kind, credit.kind)) return kFlowNotAllowed;
   switch (transfer.kind) {
     case TransferKind::kSingle:
     case TransferKind::kPending:
@@ -99,6 +111,9 @@ TransferStatus Book::CreateUnresolved(const Transfer& transfer) {
   Account& debit = accounts_[transfer.debit.n];
   Account& credit = accounts_[transfer.credit.n];
   if (debit.debits_must_not_exceed_credits && transfer.amount.n > debit.available()) {
+    // Burned: what was refused once must not succeed when it is sent again later.
+    transfers_.Insert(transfer.id, {transfer, State::kBurned});
+    Remember(transfer.id);
     return TransferStatus::kExceedsCredits;
   }
   if (transfer.kind == TransferKind::kPending) {
@@ -125,7 +140,7 @@ TransferStatus Book::Resolve(const Transfer& transfer) {
   }
   if (held->state == State::kPosted) return kPendingAlreadyPosted;
   if (held->state == State::kVoided) return kPendingAlreadyVoided;
-  const NanoUsd amount = held->transfer.amount;
+  const Amount amount = held->transfer.amount;
   const bool post = transfer.kind == TransferKind::kPost;
   if (post && transfer.amount > amount) return kExceedsPendingAmount;
   if (!post && transfer.amount != amount) return kPendingHasOtherAmount;
@@ -157,7 +172,10 @@ void Book::Remember(const TransferId& id) {
 }
 
 std::optional<std::string> Book::CheckInvariants() const {
-  Sum debits_pending = 0, debits_posted = 0, credits_pending = 0, credits_posted = 0;
+  struct Sums {
+    Sum debits_pending = 0, debits_posted = 0, credits_pending = 0, credits_posted = 0;
+  };
+  std::array<Sums, kUnitMax + 1> sums{};
   std::vector<Account> pending(accounts_.size());
   std::size_t open = 0;
   std::optional<std::string> broken;
@@ -185,13 +203,16 @@ std::optional<std::string> Book::CheckInvariants() const {
         account.credits_pending != pending[i].credits_pending) {
       return "I2: the pending balances of " + name + " are not its open transfers";
     }
-    debits_pending += account.debits_pending;
-    debits_posted += account.debits_posted;
-    credits_pending += account.credits_pending;
-    credits_posted += account.credits_posted;
+    Sums& sum = sums.at(static_cast<std::size_t>(account.id.unit));
+    sum.debits_pending += account.debits_pending;
+    sum.debits_posted += account.debits_posted;
+    sum.credits_pending += account.credits_pending;
+    sum.credits_posted += account.credits_posted;
   }
-  if (debits_pending != credits_pending) return "I1: pending debits and credits differ";
-  if (debits_posted != credits_posted) return "I1: posted debits and credits differ";
+  for (const Sums& sum : sums) {
+    if (sum.debits_pending != sum.credits_pending) return "I1: pending debits and credits differ";
+    if (sum.debits_posted != sum.credits_posted) return "I1: posted debits and credits differ";
+  }
   return std::nullopt;
 }
 

@@ -4,7 +4,8 @@
 // transfer, the journal keeps it. No clock, no lock: whoever owns the Book is its only user.
 //
 // Invariants (CheckInvariants looks for a violation of each):
-//   I1  The sums of all debits and of all credits are equal, pending and posted separately.
+//   I1  In each unit the sums of all debits and of all credits are equal, pending and posted
+//       separately.
 //   I2  The pending balances are the sum of the open pending transfers.
 //   I3  An account that must not owe has debits_pending + debits_posted <= credits_posted.
 //   I4  A pending transfer is resolved at most once, by its own accounts, for at most its amount.
@@ -43,7 +44,8 @@ class Book {
   bool SetRule(AccountIndex account, bool debits_must_not_exceed_credits);
 
   // Applies one transfer, or tells the first reason not to, in TransferStatus order. Validates
-  // first; nothing fails between the first effect and the last.
+  // first; nothing fails between the first effect and the last. A refusal has one effect at most:
+  // for lack of credits it burns the id.
   //   cost  two table look-ups at most, no allocation once the tables have grown.
   TransferStatus Create(const Transfer& transfer);
 
@@ -56,7 +58,13 @@ class Book {
   std::optional<std::string> CheckInvariants() const;
 
  private:
-  enum class State : std::uint8_t { kOpen, kPosted, kVoided, kDone };  // kDone: needs no resolution
+  enum class State : std::uint8_t {
+    kOpen,
+    kPosted,
+    kVoided,
+    kDone,    // needs no resolution
+    kBurned,  // was refused for lack of credits
+  };
   struct Entry {
     Transfer transfer;
     State state = State::kDone;

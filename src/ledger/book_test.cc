@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/random.h"
 
@@ -50,10 +52,10 @@ struct BookTest : testing::Test {
 TEST_F(BookTest, Hold_ExactlyWhatIsLeft_Fits_OneMore_DoesNot) {
   ASSERT_EQ(book.Create(Fund(1, 100)), kCreated);
   ASSERT_EQ(book.Create(Hold(2, 60)), kCreated);
-  ExpectUnchanged(Hold(3, 41), kExceedsCredits);
+  ExpectUnchanged(Hold(5, 41), kExceedsCredits);
   EXPECT_EQ(book.Create(Hold(3, 40)), kCreated);
   ExpectUnchanged(Hold(4, 1), kExceedsCredits);
-  EXPECT_EQ(book.Create(Hold(4, 0)), kCreated);  // nothing always fits
+  EXPECT_EQ(book.Create(Hold(6, 0)), kCreated);  // nothing always fits
 }
 
 TEST_F(BookTest, Post_LessThanHeld_ReleasesTheRest) {
@@ -97,20 +99,23 @@ TEST_F(BookTest, Create_WrongInEveryWay_AnswersTheFirstReason) {
   ExpectUnchanged(bad, kAmountOutOfRange);
   bad.amount = {kMaxNanoUsd.n + 1};
   ExpectUnchanged(bad, kAmountOutOfRange);
-  bad.amount = kMaxNanoUsd;
+  bad.amount = kMaxAmount;
   ExpectUnchanged(bad, kDebitAccountNotFound);
   bad.debit = key;
   ExpectUnchanged(bad, kCreditAccountNotFound);
   bad.credit = key;
   ExpectUnchanged(bad, kAccountsMustBeDifferent);
+  bad.credit = book.Open({AccountKind::kRevenue, {}, Unit::kQuotaToken}, false);
+  ExpectUnchanged(bad, kAccountsHaveDifferentUnits);
+  bad.credit = book.Open({AccountKind::kBreakage, {}}, false);
+  ExpectUnchanged(bad, kFlowNotAllowed);
   bad.credit = revenue;
   ExpectUnchanged(bad, kPendingMustBeEmpty);
   bad.pending = {};
   ExpectUnchanged(bad, kExceedsCredits);
-  bad.kind = TransferKind::kPending;
-  ExpectUnchanged(bad, kExceedsCredits);
+  ExpectUnchanged(bad, kIdAlreadyFailed);
 
-  Transfer resolve{Id(10), TransferKind::kPost, Id(9), source, key, {61}};
+  Transfer resolve{Id(11), TransferKind::kPost, Id(9), source, key, {61}};
   ExpectUnchanged(resolve, kPendingNotFound);
   resolve.pending = Id(1);
   ExpectUnchanged(resolve, kPendingIsNotPending);
@@ -128,6 +133,31 @@ TEST_F(BookTest, Create_WrongInEveryWay_AnswersTheFirstReason) {
   ExpectUnchanged(Void(3, 39), kPendingHasOtherAmount);
   ASSERT_EQ(book.Create(Void(3, 40)), kCreated);
   ExpectUnchanged(Post(3, 1), kPendingAlreadyVoided);
+}
+
+// An id that was refused once must not succeed because credits came in the meantime: whoever sent
+// it was told no.
+TEST_F(BookTest, RefusedForLackOfCredits_StaysRefused) {
+  ASSERT_EQ(book.Create(Fund(1, 10)), kCreated);
+  ASSERT_EQ(book.Create(Hold(2, 11)), kExceedsCredits);
+  ASSERT_EQ(book.Create(Fund(3, 10)), kCreated);
+  ExpectUnchanged(Hold(2, 11), kIdAlreadyFailed);
+  ExpectUnchanged(Hold(2, 1), kIdAlreadyFailed);
+  EXPECT_EQ(book.Create(Hold(4, 11)), kCreated);
+}
+
+TEST(Chart, OnlyTheNamedFlows_AreAllowed) {
+  using enum AccountKind;
+  const std::pair<AccountKind, AccountKind> allowed[] = {
+      {kSource, kKey},   {kSource, kGrant},  {kKey, kSource},     {kKey, kRevenue},
+      {kGrant, kSource}, {kGrant, kRevenue}, {kGrant, kBreakage}, {kOverrun, kRevenue}};
+  const AccountKind kinds[] = {kKey, kSource, kRevenue, kOverrun, kGrant, kBreakage};
+  for (const AccountKind debit : kinds) {
+    for (const AccountKind credit : kinds) {
+      const bool named = std::ranges::find(allowed, std::pair(debit, credit)) != std::end(allowed);
+      EXPECT_EQ(FlowAllowed(debit, credit), named) << Name(debit) << " -> " << Name(credit);
+    }
+  }
 }
 
 TEST_F(BookTest, SetRule_OnAnAccountThatOwes_IsRefused) {

@@ -10,18 +10,32 @@ namespace {
 
 constexpr std::uint8_t kVersionPlain = 1;
 constexpr std::uint8_t kVersionAudio = 2;
+constexpr std::uint8_t kVersion = 3;
+constexpr std::uint8_t kWithWallet = 1;
+constexpr std::uint8_t kWithIdempotency = 2;
+constexpr std::uint64_t kImageKindBit = 1 << kUsageFigures;
 constexpr std::size_t kHeadBytes = 12;  // length, version, kind, time
 
-enum class Kind : std::uint8_t { kIntent = 1, kCheckpoint = 2, kSettle = 3, kVoid = 4, kFund = 5 };
+enum class Kind : std::uint8_t {
+  kIntent = 1,
+  kCheckpoint = 2,
+  kSettle = 3,
+  kVoid = 4,
+  kFund = 5,
+  kPrice = 6,
+  kGrant = 7,
+  kGrantEnd = 8,
+  kExtend = 9,
+};
+constexpr Kind kLastOfVersion2 = Kind::kFund;
 
 // Writes one record into a small array and appends it whole: growing the buffer byte by byte would
 // check its capacity a hundred times.
 class Writer {
  public:
-  // `audio`: the record has figures that only version 2 has.
-  Writer(Kind kind, Instant time, bool audio) : audio_(audio) {
+  Writer(Kind kind, Instant time, std::uint8_t version = kVersion) {
     size_ = 2;  // the length is written last
-    Byte(audio ? kVersionAudio : kVersionPlain);
+    Byte(version);
     Byte(static_cast<std::uint8_t>(kind));
     Fixed(static_cast<std::uint64_t>(time.ns));
   }
@@ -44,23 +58,37 @@ class Writer {
     Fixed(id.high);
     Fixed(id.low);
   }
-  void Price(const PinnedPrice& price) {
-    Varint(price.version);
-    Count(price.input.p);
-    Count(price.cached_input.p);
-    Count(price.cache_write.p);
-    Count(price.output.p);
-    Count(price.per_request.n);
-    if (audio_) Count(price.audio_second.n);
+  void Zigzag(std::int64_t value) {
+    Varint((static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63));
+  }
+  void Bytes(std::span<const std::uint8_t> bytes) {
+    CHECK(bytes.size() <= kPriceRecordBytesMax, "a price is shorter");
+    std::memcpy(bytes_ + size_, bytes.data(), bytes.size());
+    size_ += bytes.size();
   }
   void UsageCounts(const Usage& usage) {
     Byte(static_cast<std::uint8_t>(usage.source));
-    Count(usage.input_tokens);
-    Count(usage.cached_input_tokens);
-    Count(usage.cache_write_tokens);
-    Count(usage.output_tokens);
-    Count(usage.reasoning_tokens);
-    if (audio_) Count(usage.audio_ms);
+    std::uint64_t given = 0;
+    for (std::size_t i = 0; i < kUsageFigures; ++i) {
+      if (usage.*kUsageFigure[i] != 0) given |= std::uint64_t{1} << i;
+    }
+    if (usage.image_kind != kDearestImage) given |= kImageKindBit;
+    Varint(given);
+    for (std::size_t i = 0; i < kUsageFigures; ++i) {
+      if (usage.*kUsageFigure[i] != 0) Count(usage.*kUsageFigure[i]);
+    }
+    if (usage.image_kind != kDearestImage) Varint(usage.image_kind);
+  }
+  void Wallet(const WalletHold& hold) {
+    CHECK(hold.lines.size() <= kHoldLinesMax, "a hold has at most kHoldLinesMax lines");
+    Id(hold.wallet);
+    Byte(static_cast<std::uint8_t>(hold.unit));
+    Count(hold.multiplier_ppm);
+    Varint(hold.lines.size());
+    for (const HoldLine& line : hold.lines) {
+      Id(line.grant);
+      Count(line.amount.n);
+    }
   }
   void AppendTo(RecordBuffer& out) {
     bytes_[0] = static_cast<std::uint8_t>(size_);
@@ -70,17 +98,20 @@ class Writer {
   }
 
  private:
-  // The longest record: head 12, ids 32, price 5 + 6 x 10, two amounts, a cause, usage 1 + 6 x 10.
-  static_assert(kHeadBytes + 32 + 65 + 21 + 61 <= kRecordBytesMax);
+  // The longest records: a price, and an intent with all the lines of a wallet's hold.
+  static_assert(kHeadBytes + 8 + kPriceRecordBytesMax <= kRecordBytesMax);
+  static_assert(kHeadBytes + 32 + 8 + 30 + 1 + 16 + 1 + 10 + 2 + kHoldLinesMax * 26 + 32 <=
+                kRecordBytesMax);
+  static_assert(kRecordBytesMax <= UINT16_MAX);
   std::uint8_t bytes_[kRecordBytesMax];
   std::size_t size_ = 0;
-  bool audio_;
 };
 
 // Reads what Writer wrote. Once something is wrong, ok() stays false and every value is zero.
 class Reader {
  public:
-  Reader(std::span<const std::uint8_t> bytes, bool audio) : bytes_(bytes), audio_(audio) {}
+  Reader(std::span<const std::uint8_t> bytes, std::uint8_t version)
+      : bytes_(bytes), version_(version) {}
 
   bool ok() const { return ok_; }
   bool AtEnd() const { return bytes_.empty(); }
@@ -112,9 +143,24 @@ class Reader {
     return value > INT64_MAX ? Bad() : static_cast<std::int64_t>(value);
   }
   // An amount may not be larger than a transfer takes.
-  NanoUsd Amount() {
+  Amount AnAmount() {
     const std::int64_t value = Count();
-    return value > kMaxNanoUsd.n ? NanoUsd{Bad()} : NanoUsd{value};
+    return value > kMaxAmount.n ? Amount{Bad()} : Amount{value};
+  }
+  NanoUsd Usd() { return UsdOf(AnAmount()); }
+  std::int64_t Zigzag() {
+    const std::uint64_t value = Varint();
+    return static_cast<std::int64_t>((value >> 1) ^ (0 - (value & 1)));
+  }
+  std::vector<std::uint8_t> Rest() {
+    std::vector<std::uint8_t> rest(bytes_.begin(), bytes_.end());
+    if (rest.empty() || rest.size() > kPriceRecordBytesMax) Bad();
+    bytes_ = {};
+    return rest;
+  }
+  std::int32_t Int32() {
+    const std::int64_t value = Zigzag();
+    return value < INT32_MIN || value > INT32_MAX ? Bad() : static_cast<std::int32_t>(value);
   }
   std::uint32_t Count32() {
     const std::uint64_t value = Varint();
@@ -140,26 +186,56 @@ class Reader {
     price.cache_write = {Count()};
     price.output = {Count()};
     price.per_request = {Count()};
-    if (audio_) price.audio_second = {Count()};
+    if (version_ == kVersionAudio) price.audio_second = {Count()};
     return price;
   }
   Usage UsageCounts() {
     Usage usage;
     usage.source =
         static_cast<UsageSource>(Enum(static_cast<std::uint8_t>(UsageSource::kCheckpoint)));
+    if (version_ == kVersion) return Figures(usage);
     usage.input_tokens = Count();
     usage.cached_input_tokens = Count();
     usage.cache_write_tokens = Count();
     usage.output_tokens = Count();
     usage.reasoning_tokens = Count();
-    if (audio_) usage.audio_ms = Count();
+    if (version_ == kVersionAudio) usage.audio_ms = Count();
     return usage;
+  }
+  WalletHold Wallet() {
+    WalletHold hold;
+    hold.wallet = Id<WalletId>();
+    hold.unit = static_cast<Unit>(Enum(kUnitMax));
+    hold.multiplier_ppm = Count();
+    const std::uint64_t count = Varint();
+    if (count > kHoldLinesMax) Bad();
+    for (std::uint64_t i = 0; ok_ && i < count; ++i) {
+      HoldLine line;
+      line.grant = Id<GrantId>();
+      line.amount = AnAmount();
+      hold.lines.push_back(line);
+    }
+    return hold;
   }
   ResolveCause Cause() {
     return static_cast<ResolveCause>(Enum(static_cast<std::uint8_t>(ResolveCause::kRecovery)));
   }
 
  private:
+  Usage Figures(Usage usage) {
+    const std::uint64_t given = Varint();
+    if (given >= kImageKindBit << 1) Bad();
+    for (std::size_t i = 0; i < kUsageFigures; ++i) {
+      if ((given >> i & 1) == 0) continue;
+      usage.*kUsageFigure[i] = Count();
+      if (usage.*kUsageFigure[i] == 0) Bad();  // zero is not written
+    }
+    if ((given & kImageKindBit) != 0) {
+      usage.image_kind = Count32();
+      if (usage.image_kind == kDearestImage) Bad();
+    }
+    return usage;
+  }
   std::uint8_t Bad() {
     ok_ = false;
     bytes_ = {};
@@ -167,11 +243,11 @@ class Reader {
   }
 
   std::span<const std::uint8_t> bytes_;
-  bool audio_;
+  std::uint8_t version_;
   bool ok_ = true;
 };
 
-// Whether a record has figures that only version 2 has.
+// Whether a record has figures that version 2 has and version 1 has not.
 template <class R>
 bool HasAudio(const R& record) {
   bool has = false;
@@ -180,14 +256,9 @@ bool HasAudio(const R& record) {
   return has;
 }
 
-// The fields every record about a request begins with.
-template <class R>
-void WriteSubject(const R& record, Writer& to) {
-  to.Id(record.request);
-  to.Id(record.key);
-  to.Price(record.price);
-}
+// --- versions 1 and 2 ----------------------------------------------------------------------------
 
+// The fields every record about a request begins with.
 template <class R>
 R ReadSubject(Instant time, Reader& from) {
   R record;
@@ -198,11 +269,11 @@ R ReadSubject(Instant time, Reader& from) {
   return record;
 }
 
-Record ReadBody(Kind kind, Instant time, Reader& from) {
+Record ReadOldBody(Kind kind, Instant time, Reader& from) {
   switch (kind) {
     case Kind::kIntent: {
       auto record = ReadSubject<IntentRecord>(time, from);
-      record.hold = from.Amount();
+      record.hold = from.Usd();
       record.input_tokens_bound = from.Count();
       record.output_tokens_bound = from.Count();
       return record;
@@ -214,29 +285,123 @@ Record ReadBody(Kind kind, Instant time, Reader& from) {
     }
     case Kind::kSettle: {
       auto record = ReadSubject<SettleRecord>(time, from);
-      record.charged = from.Amount();
-      record.overrun = from.Amount();
+      record.charged = from.Usd();
+      record.overrun = from.Usd();
       record.cause = from.Cause();
       record.usage = from.UsageCounts();
       return record;
     }
     case Kind::kVoid: {
       auto record = ReadSubject<VoidRecord>(time, from);
-      record.released = from.Amount();
+      record.released = from.Usd();
       record.cause = from.Cause();
       record.usage = from.UsageCounts();
       return record;
     }
-    case Kind::kFund:
+    default:
       break;
   }
   FundRecord record;
   record.time = time;
   record.key = from.Id<KeyId>();
-  const std::uint64_t zigzag = from.Varint();
-  record.amount = {static_cast<std::int64_t>((zigzag >> 1) ^ (0 - (zigzag & 1)))};
+  record.amount = {from.Zigzag()};
   record.capped = from.Enum(1) == 1;
   record.leg = from.Count32();
+  return record;
+}
+
+// --- version 3 -----------------------------------------------------------------------------------
+
+Record ReadBody(Kind kind, Instant time, Reader& from) {
+  switch (kind) {
+    case Kind::kIntent: {
+      IntentRecord record;
+      record.time = time;
+      record.request = from.Id<RequestId>();
+      record.key = from.Id<KeyId>();
+      record.price_id = from.Fixed();
+      record.hold = from.Usd();
+      record.input_tokens_bound = from.Count();
+      record.output_tokens_bound = from.Count();
+      const std::uint8_t with = from.Enum(kWithWallet | kWithIdempotency);
+      if ((with & kWithWallet) != 0) record.wallet = from.Wallet();
+      if ((with & kWithIdempotency) != 0) {
+        const Id128 key = from.Id<Id128>();
+        record.idempotency = IdempotencyUse{key, from.Id<Id128>()};
+      }
+      return record;
+    }
+    case Kind::kCheckpoint: {
+      CheckpointRecord record;
+      record.time = time;
+      record.request = from.Id<RequestId>();
+      record.usage = from.UsageCounts();
+      return record;
+    }
+    case Kind::kSettle: {
+      SettleRecord record;
+      record.time = time;
+      record.request = from.Id<RequestId>();
+      record.key = from.Id<KeyId>();
+      record.price_id = from.Fixed();
+      record.charged = from.Usd();
+      record.overrun = from.Usd();
+      record.cause = from.Cause();
+      record.usage = from.UsageCounts();
+      if (from.Enum(kWithWallet) == kWithWallet) {
+        const Amount charged = from.AnAmount();
+        record.wallet = WalletCharge{charged, from.AnAmount()};
+      }
+      return record;
+    }
+    case Kind::kVoid: {
+      VoidRecord record;
+      record.time = time;
+      record.request = from.Id<RequestId>();
+      record.key = from.Id<KeyId>();
+      record.released = from.Usd();
+      record.cause = from.Cause();
+      record.usage = from.UsageCounts();
+      return record;
+    }
+    case Kind::kPrice: {
+      PriceRecord record;
+      record.time = time;
+      record.id = from.Fixed();
+      record.bytes = from.Rest();
+      return record;
+    }
+    case Kind::kGrant: {
+      GrantRecord record;
+      record.time = time;
+      record.grant = from.Id<GrantId>();
+      record.wallet = from.Id<WalletId>();
+      record.unit = static_cast<Unit>(from.Enum(kUnitMax));
+      record.amount = from.AnAmount();
+      record.priority = from.Int32();
+      record.effective_at = {static_cast<std::int64_t>(from.Fixed())};
+      record.expires_at = {static_cast<std::int64_t>(from.Fixed())};
+      record.category = static_cast<GrantCategory>(from.Enum(kGrantCategoryMax));
+      return record;
+    }
+    case Kind::kGrantEnd: {
+      GrantEndRecord record;
+      record.time = time;
+      record.grant = from.Id<GrantId>();
+      record.removed = from.AnAmount();
+      record.reason = static_cast<GrantEndReason>(
+          from.Enum(static_cast<std::uint8_t>(GrantEndReason::kRevoked)));
+      return record;
+    }
+    default:
+      break;
+  }
+  ExtendRecord record;
+  record.time = time;
+  record.request = from.Id<RequestId>();
+  record.hold = from.Usd();
+  record.output_tokens_bound = from.Count();
+  if (from.Enum(kWithWallet) == kWithWallet) record.wallet = from.Wallet();
   return record;
 }
 
@@ -257,34 +422,51 @@ std::string_view Name(DecodeFault fault) {
 }
 
 void Encode(const IntentRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kIntent, record.time, HasAudio(record));
-  WriteSubject(record, to);
+  Writer to(Kind::kIntent, record.time);
+  to.Id(record.request);
+  to.Id(record.key);
+  to.Fixed(record.price_id);
   to.Count(record.hold.n);
   to.Count(record.input_tokens_bound);
   to.Count(record.output_tokens_bound);
+  to.Byte(static_cast<std::uint8_t>((record.wallet ? kWithWallet : 0) |
+                                    (record.idempotency ? kWithIdempotency : 0)));
+  if (record.wallet) to.Wallet(*record.wallet);
+  if (record.idempotency) {
+    to.Id(record.idempotency->key);
+    to.Id(record.idempotency->body);
+  }
   to.AppendTo(out);
 }
 
 void Encode(const CheckpointRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kCheckpoint, record.time, HasAudio(record));
-  WriteSubject(record, to);
+  Writer to(Kind::kCheckpoint, record.time);
+  to.Id(record.request);
   to.UsageCounts(record.usage);
   to.AppendTo(out);
 }
 
 void Encode(const SettleRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kSettle, record.time, HasAudio(record));
-  WriteSubject(record, to);
+  Writer to(Kind::kSettle, record.time);
+  to.Id(record.request);
+  to.Id(record.key);
+  to.Fixed(record.price_id);
   to.Count(record.charged.n);
   to.Count(record.overrun.n);
   to.Byte(static_cast<std::uint8_t>(record.cause));
   to.UsageCounts(record.usage);
+  to.Byte(record.wallet ? kWithWallet : 0);
+  if (record.wallet) {
+    to.Count(record.wallet->charged.n);
+    to.Count(record.wallet->overrun.n);
+  }
   to.AppendTo(out);
 }
 
 void Encode(const VoidRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kVoid, record.time, HasAudio(record));
-  WriteSubject(record, to);
+  Writer to(Kind::kVoid, record.time);
+  to.Id(record.request);
+  to.Id(record.key);
   to.Count(record.released.n);
   to.Byte(static_cast<std::uint8_t>(record.cause));
   to.UsageCounts(record.usage);
@@ -292,12 +474,49 @@ void Encode(const VoidRecord& record, RecordBuffer& out) {
 }
 
 void Encode(const FundRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kFund, record.time, HasAudio(record));
+  Writer to(Kind::kFund, record.time, kVersionPlain);
   to.Id(record.key);
-  to.Varint((static_cast<std::uint64_t>(record.amount.n) << 1) ^
-            static_cast<std::uint64_t>(record.amount.n >> 63));
+  to.Zigzag(record.amount.n);
   to.Byte(record.capped ? 1 : 0);
   to.Varint(record.leg);
+  to.AppendTo(out);
+}
+
+void Encode(const PriceRecord& record, RecordBuffer& out) {
+  Writer to(Kind::kPrice, record.time);
+  to.Fixed(record.id);
+  to.Bytes(record.bytes);
+  to.AppendTo(out);
+}
+
+void Encode(const GrantRecord& record, RecordBuffer& out) {
+  Writer to(Kind::kGrant, record.time);
+  to.Id(record.grant);
+  to.Id(record.wallet);
+  to.Byte(static_cast<std::uint8_t>(record.unit));
+  to.Count(record.amount.n);
+  to.Zigzag(record.priority);
+  to.Fixed(static_cast<std::uint64_t>(record.effective_at.ns));
+  to.Fixed(static_cast<std::uint64_t>(record.expires_at.ns));
+  to.Byte(static_cast<std::uint8_t>(record.category));
+  to.AppendTo(out);
+}
+
+void Encode(const GrantEndRecord& record, RecordBuffer& out) {
+  Writer to(Kind::kGrantEnd, record.time);
+  to.Id(record.grant);
+  to.Count(record.removed.n);
+  to.Byte(static_cast<std::uint8_t>(record.reason));
+  to.AppendTo(out);
+}
+
+void Encode(const ExtendRecord& record, RecordBuffer& out) {
+  Writer to(Kind::kExtend, record.time);
+  to.Id(record.request);
+  to.Count(record.hold.n);
+  to.Count(record.output_tokens_bound);
+  to.Byte(record.wallet ? kWithWallet : 0);
+  if (record.wallet) to.Wallet(*record.wallet);
   to.AppendTo(out);
 }
 
@@ -308,23 +527,28 @@ void Encode(const Record& record, RecordBuffer& out) {
 std::expected<Record, DecodeFault> Decode(std::span<const std::uint8_t>& bytes) {
   if (bytes.size() < kHeadBytes) return std::unexpected(DecodeFault::kTruncated);
   const std::size_t length = static_cast<std::size_t>(bytes[0] | (bytes[1] << 8));
-  const bool audio = bytes[2] == kVersionAudio;
-  if (bytes[2] != kVersionPlain && !audio) return std::unexpected(DecodeFault::kUnknownVersion);
-  if (bytes[3] < static_cast<std::uint8_t>(Kind::kIntent) ||
-      bytes[3] > static_cast<std::uint8_t>(Kind::kFund)) {
+  const std::uint8_t version = bytes[2];
+  if (version < kVersionPlain || version > kVersion) {
+    return std::unexpected(DecodeFault::kUnknownVersion);
+  }
+  const auto kind = static_cast<Kind>(bytes[3]);
+  if (kind < Kind::kIntent || kind > (version == kVersion ? Kind::kExtend : kLastOfVersion2) ||
+      (version == kVersion && kind == Kind::kFund)) {
     return std::unexpected(DecodeFault::kUnknownKind);
   }
   if (length < kHeadBytes || length > kRecordBytesMax) {
     return std::unexpected(DecodeFault::kMalformed);
   }
   if (bytes.size() < length) return std::unexpected(DecodeFault::kTruncated);
-  Reader from(bytes.subspan(4, length - 4), audio);
+  Reader from(bytes.subspan(4, length - 4), version);
   const Instant time{static_cast<std::int64_t>(from.Fixed())};
-  Record record = ReadBody(static_cast<Kind>(bytes[3]), time, from);
-  // Version 2 without audio is never written: there is one form of every record.
-  const bool says_audio = std::visit([](const auto& one) { return HasAudio(one); }, record);
-  if (!from.ok() || !from.AtEnd() || audio != says_audio)
+  Record record = version == kVersion ? ReadBody(kind, time, from) : ReadOldBody(kind, time, from);
+  if (!from.ok() || !from.AtEnd()) return std::unexpected(DecodeFault::kMalformed);
+  // Version 2 without audio was never written: there is one form of every record.
+  const bool has_audio = std::visit([](const auto& one) { return HasAudio(one); }, record);
+  if (version != kVersion && has_audio != (version == kVersionAudio)) {
     return std::unexpected(DecodeFault::kMalformed);
+  }
   bytes = bytes.subspan(length);
   return record;
 }

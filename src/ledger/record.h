@@ -1,35 +1,60 @@
 // The journal record: what the ledger writes down, and all it needs to be rebuilt from.
 //
-// FROZEN. Versions 1 and 2, little endian; `varint` is unsigned LEB128 in its shortest form,
-// `zigzag` a varint of (n << 1) ^ (n >> 63):
+// FROZEN. Little endian; `varint` is unsigned LEB128 in its shortest form, `zigzag` a varint of
+// (n << 1) ^ (n >> 63), `id` high:u64 low:u64.
 //
-//   record     := length:u16  version:u8  kind:u8  time_ns:i64  body
-//                 length counts the whole record, its own two bytes included
-//   body(1)    := request:id key:id price hold:varint input_bound:varint output_bound:varint Intent
-//   body(2)    := request:id key:id price usage Checkpoint body(3)    := request:id key:id price
-//   charged:varint overrun:varint cause:u8 usage          Settle body(4)    := request:id key:id
-//   price released:varint cause:u8 usage                          Void body(5)    := key:id
-//   amount:zigzag capped:u8 leg:varint                                       Fund id         :=
-//   high:u64 low:u64 price      := version:varint input:varint cached_input:varint
-//   cache_write:varint
-//                 output:varint per_request:varint                  pUSD per token; nUSD per
-//                 request
-//   usage      := source:u8 input:varint cached_input:varint cache_write:varint output:varint
-//                 reasoning:varint
+//   record  := length:u16  version:u8  kind:u8  time_ns:i64  body
+//              length counts the whole record, its own two bytes included
+//
+// Version 3, which is what is written (FundRecord aside, which is still of version 1):
+//
+//   body(1) := request:id key:id price_id:u64 hold:varint input_bound:varint        Intent
+//              output_bound:varint with:u8 [wallet_hold] [idempotency]
+//   body(2) := request:id usage                                                     Checkpoint
+//   body(3) := request:id key:id price_id:u64 charged:varint overrun:varint         Settle
+//              cause:u8 usage with:u8 [wallet_charge]
+//   body(4) := request:id key:id released:varint cause:u8 usage                     Void
+//   body(6) := price_id:u64 bytes...                                                Price
+//   body(7) := grant:id wallet:id unit:u8 amount:varint priority:zigzag             Grant
+//              effective_at:i64 expires_at:i64 category:u8
+//   body(8) := grant:id removed:varint reason:u8                                    GrantEnd
+//   body(9) := request:id hold:varint output_bound:varint with:u8 [wallet_hold]     Extend
+//
+//   with          := bit 0 a wallet, bit 1 an idempotency key
+//   wallet_hold   := wallet:id unit:u8 multiplier_ppm:varint count:varint
+//                    { grant:id amount:varint }
+//   wallet_charge := charged:varint overrun:varint          in the wallet's unit
+//   idempotency   := key_hash:id body_hash:id
+//   usage         := source:u8 given:varint value:varint...
+//                    bit i of `given` says that the i-th figure of kUsageFigures follows, never 0
+//
+// A price is written once, before the first record that refers to it, in the form of
+// config/price_codec, so that every record is understood without the configuration of its day.
+//
+// Versions 1 and 2 had the price in every record about a request:
+//
+//   body(1) := request:id key:id price hold:varint input_bound:varint output_bound:varint Intent
+//   body(2) := request:id key:id price usage                                       Checkpoint
+//   body(3) := request:id key:id price charged:varint overrun:varint cause:u8 usage    Settle
+//   body(4) := request:id key:id price released:varint cause:u8 usage                    Void
+//   body(5) := key:id amount:zigzag capped:u8 leg:varint                                 Fund
+//   price   := version:varint input:varint cached_input:varint cache_write:varint output:varint
+//              per_request:varint                          pUSD per token; nUSD per request
+//   usage   := source:u8 input:varint cached_input:varint cache_write:varint output:varint
+//              reasoning:varint
 //
 //   Version 2 is version 1 with one figure more at the end of two of them:
-//   price(2)   := price audio_second:varint                            nUSD per second of audio
-//   usage(2)   := usage audio_ms:varint                                milliseconds of audio
-//   It is written for what has audio and for nothing else, so that a journal without audio is read
-//   by every program that read it before.
+//   price(2) := price audio_second:varint                  nUSD per second of audio
+//   usage(2) := usage audio_ms:varint                      milliseconds of audio
 //
-// Every record about a request carries the key and the price it was admitted at, so that a record
-// is understood without the configuration that made it. A change of the format is a new version;
-// old versions are read for ever.
+// A change of the format is a new version; old versions are read for ever.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <variant>
@@ -39,10 +64,11 @@
 #include "base/money.h"
 #include "base/time.h"
 #include "base/usage.h"
+#include "ledger/account.h"
 
 namespace weir::ledger {
 
-// The price a request was admitted at (config::Price as it is on disk).
+// The price of a record of versions 1 and 2.
 struct PinnedPrice {
   std::uint32_t version = 0;
   PicoUsdPerUnit input;
@@ -54,10 +80,61 @@ struct PinnedPrice {
   friend bool operator==(const PinnedPrice&, const PinnedPrice&) = default;
 };
 
+struct WalletId : Id128 {};
+struct GrantId : Id128 {};
+
+inline constexpr Instant kNoExpiry{INT64_MAX};
+
+// The figures of a usage by number. Frozen: the order is that of the `given` bits.
+inline constexpr std::size_t kUsageFigures = 12;
+inline constexpr std::array<std::int64_t Usage::*, kUsageFigures> kUsageFigure = {
+    &Usage::input_tokens,
+    &Usage::cached_input_tokens,
+    &Usage::cache_write_tokens,
+    &Usage::output_tokens,
+    &Usage::reasoning_tokens,
+    &Usage::audio_ms,
+    &Usage::cache_write_1h_tokens,
+    &Usage::input_audio_tokens,
+    &Usage::output_audio_tokens,
+    &Usage::tool_calls,
+    &Usage::images,
+    &Usage::video_ms};
+
 // Why a request was resolved. Frozen: on disk.
 enum class ResolveCause : std::uint8_t {
   kSettled = 0,   // by the exchange itself
   kRecovery = 1,  // by the start after a crash
+};
+
+// So much of a grant is held.
+struct HoldLine {
+  GrantId grant;
+  Amount amount;
+  friend bool operator==(const HoldLine&, const HoldLine&) = default;
+};
+inline constexpr std::size_t kHoldLinesMax = 64;
+
+// What a request holds of a wallet, in burn order.
+struct WalletHold {
+  WalletId wallet;
+  Unit unit = Unit::kQuotaToken;
+  std::int64_t multiplier_ppm = 1'000'000;
+  std::vector<HoldLine> lines;
+  friend bool operator==(const WalletHold&, const WalletHold&) = default;
+};
+
+struct WalletCharge {
+  Amount charged;  // at most what is held
+  Amount overrun;  // the operator's
+  friend bool operator==(const WalletCharge&, const WalletCharge&) = default;
+};
+
+// What a caller calls its request, and what the request was, both hashed with the key.
+struct IdempotencyUse {
+  Id128 key;
+  Id128 body;
+  friend bool operator==(const IdempotencyUse&, const IdempotencyUse&) = default;
 };
 
 // A hold was taken. The request may be sent upstream.
@@ -65,10 +142,13 @@ struct IntentRecord {
   Instant time;
   RequestId request;
   KeyId key;
-  PinnedPrice price;
+  PinnedPrice price;           // of versions 1 and 2
+  std::uint64_t price_id = 0;  // of version 3; 0: `price` counts
   NanoUsd hold;
   std::int64_t input_tokens_bound = 0;
   std::int64_t output_tokens_bound = 0;  // over all choices, after clamping
+  std::optional<WalletHold> wallet = {};
+  std::optional<IdempotencyUse> idempotency = {};
   friend bool operator==(const IntentRecord&, const IntentRecord&) = default;
 };
 
@@ -76,8 +156,8 @@ struct IntentRecord {
 struct CheckpointRecord {
   Instant time;
   RequestId request;
-  KeyId key;
-  PinnedPrice price;
+  KeyId key;          // empty in version 3
+  PinnedPrice price;  // of versions 1 and 2
   Usage usage;
   friend bool operator==(const CheckpointRecord&, const CheckpointRecord&) = default;
 };
@@ -87,11 +167,13 @@ struct SettleRecord {
   Instant time;
   RequestId request;
   KeyId key;
-  PinnedPrice price;
+  PinnedPrice price;           // of versions 1 and 2
+  std::uint64_t price_id = 0;  // of version 3
   NanoUsd charged;
   NanoUsd overrun;
   ResolveCause cause = ResolveCause::kSettled;
   Usage usage;
+  std::optional<WalletCharge> wallet = {};
   friend bool operator==(const SettleRecord&, const SettleRecord&) = default;
 };
 
@@ -100,7 +182,7 @@ struct VoidRecord {
   Instant time;
   RequestId request;
   KeyId key;
-  PinnedPrice price;
+  PinnedPrice price;  // of versions 1 and 2
   NanoUsd released;
   ResolveCause cause = ResolveCause::kSettled;
   Usage usage;
@@ -117,9 +199,66 @@ struct FundRecord {
   friend bool operator==(const FundRecord&, const FundRecord&) = default;
 };
 
-using Record = std::variant<IntentRecord, CheckpointRecord, SettleRecord, VoidRecord, FundRecord>;
+// A price that later records refer to.
+struct PriceRecord {
+  Instant time;
+  std::uint64_t id = 0;
+  std::vector<std::uint8_t> bytes;
+  friend bool operator==(const PriceRecord&, const PriceRecord&) = default;
+};
 
-inline constexpr std::size_t kRecordBytesMax = 512;  // every record is shorter
+// What a grant was given for. Frozen: on disk.
+enum class GrantCategory : std::uint8_t {
+  kPaid = 0,   // a pack, a top-up
+  kPromo = 1,  // a gift
+  kPlan = 2,   // what a plan includes
+};
+inline constexpr std::uint8_t kGrantCategoryMax = 2;
+
+// A wallet was given a grant. Grants burn by lower priority, then sooner expiry, then age.
+struct GrantRecord {
+  Instant time;
+  GrantId grant;
+  WalletId wallet;
+  Unit unit = Unit::kQuotaToken;
+  Amount amount;
+  std::int32_t priority = 0;
+  Instant effective_at;
+  Instant expires_at = kNoExpiry;
+  GrantCategory category = GrantCategory::kPaid;
+  friend bool operator==(const GrantRecord&, const GrantRecord&) = default;
+};
+
+enum class GrantEndReason : std::uint8_t {
+  kExpired = 0,  // what is left goes to breakage
+  kRevoked = 1,  // what is left goes back to the source
+};
+
+// What no request holds was taken off a grant.
+struct GrantEndRecord {
+  Instant time;
+  GrantId grant;
+  Amount removed;
+  GrantEndReason reason = GrantEndReason::kExpired;
+  friend bool operator==(const GrantEndRecord&, const GrantEndRecord&) = default;
+};
+
+// An open request holds more: figures are what is added.
+struct ExtendRecord {
+  Instant time;
+  RequestId request;
+  NanoUsd hold;
+  std::int64_t output_tokens_bound = 0;
+  std::optional<WalletHold> wallet = {};
+  friend bool operator==(const ExtendRecord&, const ExtendRecord&) = default;
+};
+
+using Record = std::variant<IntentRecord, CheckpointRecord, SettleRecord, VoidRecord, FundRecord,
+                            PriceRecord, GrantRecord, GrantEndRecord, ExtendRecord>;
+
+inline constexpr std::size_t kRecordBytesMax = 12 << 10;  // every record is shorter
+// Of the bytes of a price.
+inline constexpr std::size_t kPriceRecordBytesMax = 8 << 10;
 
 // Encoded records, one behind the other. The owner clears and reuses it, so appending allocates
 // only while it grows.
@@ -138,6 +277,10 @@ void Encode(const CheckpointRecord& record, RecordBuffer& out);
 void Encode(const SettleRecord& record, RecordBuffer& out);
 void Encode(const VoidRecord& record, RecordBuffer& out);
 void Encode(const FundRecord& record, RecordBuffer& out);
+void Encode(const PriceRecord& record, RecordBuffer& out);
+void Encode(const GrantRecord& record, RecordBuffer& out);
+void Encode(const GrantEndRecord& record, RecordBuffer& out);
+void Encode(const ExtendRecord& record, RecordBuffer& out);
 void Encode(const Record& record, RecordBuffer& out);
 
 enum class DecodeFault : std::uint8_t {

@@ -9,7 +9,6 @@
 #include <string_view>
 
 #include "base/id.h"
-#include "base/money.h"
 #include "ledger/account.h"
 
 namespace weir::ledger {
@@ -38,7 +37,7 @@ struct Transfer {
   TransferId pending;  // kPost, kVoid: what is resolved
   AccountIndex debit;
   AccountIndex credit;
-  NanoUsd amount;
+  Amount amount;
   friend bool operator==(const Transfer&, const Transfer&) = default;
 };
 
@@ -49,10 +48,12 @@ enum class TransferStatus : std::uint8_t {
   kExists,                      // same id, same content: the first one stands
   kExistsWithDifferentContent,  // same id, other content
   kIdMustNotBeEmpty,
-  kAmountOutOfRange,  // negative, or above kMaxNanoUsd
+  kAmountOutOfRange,  // negative, or above kMaxAmount
   kDebitAccountNotFound,
   kCreditAccountNotFound,
   kAccountsMustBeDifferent,
+  kAccountsHaveDifferentUnits,
+  kFlowNotAllowed,       // the chart of allowed flows has no such arrow
   kPendingMustBeEmpty,   // kSingle and kPending resolve nothing
   kPendingNotFound,      // never made, or resolved longer ago than the Book remembers
   kPendingIsNotPending,  // the id names a transfer of another kind
@@ -62,6 +63,7 @@ enum class TransferStatus : std::uint8_t {
   kExceedsPendingAmount,   // kPost: more than was held
   kPendingHasOtherAmount,  // kVoid: not what was held
   kExceedsCredits,         // the debit account's rule (I3)
+  kIdAlreadyFailed,        // a transfer of this id was refused for lack of credits: ids are burned
 };
 
 std::string_view Name(TransferStatus status);

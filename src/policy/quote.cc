@@ -131,22 +131,32 @@ NanoUsd PriceOf(const config::Price& price, const Usage& usage) {
   return usage.source == UsageSource::kNone ? NanoUsd{0} : CeilToNano(ExactPrice(price, usage));
 }
 
-NanoUsd HoldOf(const config::Price& price, const TokenBounds& bounds) {
+PicoUsd ExactHold(const config::Price& price, const TokenBounds& bounds) {
   const Dearest dearest = DearestWithin(price, Clamped(bounds.input));
-  return CeilToNano(InputHold(price, dearest, bounds) +
-                    Times(dearest.output, Clamped(bounds.output)));
+  return InputHold(price, dearest, bounds) + Times(dearest.output, Clamped(bounds.output));
+}
+
+NanoUsd HoldOf(const config::Price& price, const TokenBounds& bounds) {
+  return CeilToNano(ExactHold(price, bounds));
+}
+
+std::optional<std::int64_t> OutputFittingExact(const config::Price& price,
+                                               const TokenBounds& bounds, std::int64_t choices,
+                                               std::int64_t output_max, PicoUsd amount) {
+  const Dearest dearest = DearestWithin(price, Clamped(bounds.input));
+  const PicoUsd left = amount - InputHold(price, dearest, bounds);
+  if (left < 0) return std::nullopt;
+  const PicoUsd each = Times(dearest.output, std::max<std::int64_t>(choices, 1));
+  if (each == 0 || left / each >= output_max) return std::max<std::int64_t>(output_max, 0);
+  return static_cast<std::int64_t>(left / each);
 }
 
 std::optional<std::int64_t> OutputFitting(const config::Price& price, const TokenBounds& bounds,
                                           std::int64_t choices, std::int64_t output_max,
                                           NanoUsd amount) {
-  const Dearest dearest = DearestWithin(price, Clamped(bounds.input));
   // CeilToNano(sum) <= amount is the same as sum <= amount x 1000: no rounding is needed here.
-  const PicoUsd left = static_cast<PicoUsd>(amount.n) * 1000 - InputHold(price, dearest, bounds);
-  if (left < 0) return std::nullopt;
-  const PicoUsd each = Times(dearest.output, std::max<std::int64_t>(choices, 1));
-  if (each == 0 || left / each >= output_max) return std::max<std::int64_t>(output_max, 0);
-  return static_cast<std::int64_t>(left / each);
+  return OutputFittingExact(price, bounds, choices, output_max,
+                            static_cast<PicoUsd>(amount.n) * 1000);
 }
 
 std::int64_t TokensTaken(const TokenBounds& bounds) {

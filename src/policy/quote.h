@@ -44,6 +44,9 @@ NanoUsd PriceOf(const config::Price& price, const Usage& usage);
 // The least amount that no usage within the bounds can exceed. Saturates at kMaxNanoUsd.
 NanoUsd HoldOf(const config::Price& price, const TokenBounds& bounds);
 
+// The same before rounding.
+PicoUsd ExactHold(const config::Price& price, const TokenBounds& bounds);
+
 // The largest output per choice, at most `output_max`, whose hold is within `amount`. Nothing when
 // not even the input fits.
 //   bounds   its output is not looked at.
@@ -51,6 +54,11 @@ NanoUsd HoldOf(const config::Price& price, const TokenBounds& bounds);
 std::optional<std::int64_t> OutputFitting(const config::Price& price, const TokenBounds& bounds,
                                           std::int64_t choices, std::int64_t output_max,
                                           NanoUsd amount);
+
+// The same for an exact amount.
+std::optional<std::int64_t> OutputFittingExact(const config::Price& price,
+                                               const TokenBounds& bounds, std::int64_t choices,
+                                               std::int64_t output_max, PicoUsd amount);
 
 // What a request takes of its tokens-per-minute limit at admission: a quarter of the input bound
 // (which counts bytes; text has about four to a token) and the output bound up to 1,024 tokens.
