@@ -794,7 +794,33 @@ TEST_F(AdminApiTest, Models_ShowPricesAsTheFileHasThem) {
   const json::object& price = model.at("price").as_object();
   EXPECT_EQ(price.at("output_usd_per_million").as_string(), "15.000001");
   EXPECT_EQ(price.at("version").as_int64(), 3);
+  EXPECT_EQ(price.at("reasoning_usd_per_million").as_string(), "15.000001") << "as output";
+  EXPECT_TRUE(price.at("valid_from").is_null());
+  EXPECT_EQ(model.at("prices").as_array().size(), 1U);
   EXPECT_FALSE(model.at("routes").as_array().empty());
+}
+
+TEST_F(AdminApiTest, Models_ShowThePriceInForceAndThoseToCome) {
+  config::Config config = *config_;
+  config.models.resize(2);
+  config::Price price{.input = {1}, .output = {2}};
+  price.tiers = {{1000, {.input = {3}, .output = {4}}}};
+  price.images = {{"1x1", "", {5}}};
+  config.models[0].price = price;
+  price.input = {2};
+  config.models[0].price.Add(Instant{INT64_MAX}, price);
+  config.models[1].price = {};
+  config.models[1].price.Add(Instant{INT64_MAX}, price);
+  config_ = std::make_shared<const config::Config>(std::move(config));
+  const json::array models = Json(Send("GET", "/admin/v1/models")).at("data").as_array();
+  const json::object& now = models[0].at("price").as_object();
+  EXPECT_EQ(now.at("input_usd_per_million").as_string(), "0.000001");
+  EXPECT_EQ(now.at("tiers").at(0).at("output_usd_per_million").as_string(), "0.000004");
+  EXPECT_EQ(now.at("images").at(0).at("size").as_string(), "1x1");
+  EXPECT_TRUE(now.at("images").at(0).at("quality").is_null());
+  EXPECT_EQ(models[0].at("prices").as_array().size(), 2U);
+  EXPECT_NE(models[0].at("prices").at(1).at("id").as_string(), now.at("id").as_string());
+  EXPECT_TRUE(models[1].at("price").is_null()) << "not yet for sale";
 }
 
 TEST_F(AdminApiTest, TheConfigHash_FollowsTheConfiguration) {

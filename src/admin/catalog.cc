@@ -1,6 +1,8 @@
 // What is served and from where: the models, upstreams, pools, packages and workspaces of the
 // configuration in force.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <string>
@@ -82,14 +84,43 @@ void WriteAccountTerms(const config::Account& account, JsonWriter& json) {
       .TextOrNull("proxy", account.proxy ? config::FormatProxy(*account.proxy) : std::string());
 }
 
-void WritePrice(const config::Price& price, JsonWriter& json) {
-  json.Text("input_usd_per_million", config::FormatUsdPerMillion(price.input))
-      .Text("cached_input_usd_per_million", config::FormatUsdPerMillion(price.cached_input))
-      .Text("cache_write_usd_per_million", config::FormatUsdPerMillion(price.cache_write))
-      .Text("output_usd_per_million", config::FormatUsdPerMillion(price.output))
-      .Usd("per_request_usd", price.per_request)
+namespace {
+
+void WriteRates(const config::TokenRates& given, JsonWriter& json) {
+  const config::TokenRates rates = config::Resolved(given);
+  for (std::size_t i = 0; i < config::kTokenRates; ++i) {
+    json.Text(fmt::format("{}_usd_per_million", config::kTokenRateName[i]),
+              config::FormatUsdPerMillion(rates.*config::kTokenRate[i]));
+  }
+}
+
+}  // namespace
+
+void WritePrice(const config::PriceVersion& version, JsonWriter& json) {
+  const config::Price& price = version.price;
+  WriteRates(config::BaseRates(price), json);
+  json.Usd("per_request_usd", price.per_request)
       .Usd("audio_second_usd", price.audio_second)
-      .Number("version", price.version);
+      .Usd("video_second_usd", price.video_second)
+      .Usd("tool_call_usd", price.tool_call)
+      .Open("tiers", '[');
+  for (const config::PriceTier& tier : price.tiers) {
+    json.Open('{').Number("above_input_tokens", tier.above_input_tokens);
+    WriteRates(tier.rates, json);
+    json.Close('}');
+  }
+  json.Close(']').Open("images", '[');
+  for (const config::ImagePrice& image : price.images) {
+    json.Open('{')
+        .TextOrNull("size", image.size)
+        .TextOrNull("quality", image.quality)
+        .Usd("price_usd", image.each)
+        .Close('}');
+  }
+  json.Close(']')
+      .Number("version", price.version)
+      .Text("id", config::Format(version.id))
+      .Time("valid_from", version.valid_from);
 }
 
 AdminResponse ListModels(const Call& call) {
@@ -113,13 +144,20 @@ AdminResponse ListModels(const Call& call) {
           .Close('}');
     }
     json.Close(']');
-    if (model.price) {
+    if (const config::PriceVersion* price = config->PriceOf(model, model.id, call.now)) {
       json.Open("price", '{');
-      WritePrice(*model.price, json);
+      WritePrice(*price, json);
       json.Close('}');
     } else {
       json.Null("price");
     }
+    json.Flag("price_from_catalog", model.price_by_name).Open("prices", '[');
+    for (const config::PriceVersion& version : model.price.versions()) {
+      json.Open('{');
+      WritePrice(version, json);
+      json.Close('}');
+    }
+    json.Close(']');
     if (model.downgrade) {
       json.Open("downgrade", '{')
           .Text("to", model.downgrade->to)

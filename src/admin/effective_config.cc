@@ -7,6 +7,7 @@
 #include "admin/json_writer.h"
 #include "admin/token.h"
 #include "config/option_table.h"
+#include "config/price_text.h"
 
 namespace weir::admin {
 
@@ -71,10 +72,24 @@ void WriteAccounts(const config::Config& config, JsonWriter& json) {
   }
 }
 
+// A price as one value, because it may be a list, with lists inside.
+void WritePrice(std::string_view path, std::string_view text, JsonWriter& json) {
+  json.Open('{')
+      .Text("path", path)
+      .TextOrNull("value", text)
+      .Flag("needs_restart", false)
+      .Close('}');
+}
+
+// The catalog itself is left out, as it has thousands of entries; what it makes of a model is said
+// there, and its files are named.
 std::string OptionsJson(config::Config config) {  // a copy: the table hands out places to write to
   JsonWriter json;
   json.Open('[');
   WriteFields(config::ConfigFields(), config, {}, json);
+  if (config.price_ceiling) {
+    WritePrice("price_ceiling", config::PriceListText(config.price_ceiling), json);
+  }
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
     WriteFields(config::UpstreamFields(), config.upstreams[i], {i}, json);
   }
@@ -94,9 +109,10 @@ std::string OptionsJson(config::Config config) {  // a copy: the table hands out
   }
   for (std::size_t i = 0; i < config.models.size(); ++i) {
     WriteFields(config::ModelFields(), config.models[i], {i}, json);
-    if (config.models[i].price) {
-      WriteFields(config::PriceFields(), *config.models[i].price, {i}, json);
-    }
+    WritePrice(
+        fmt::format("models[{}].price", i),
+        config.models[i].price_by_name ? "catalog" : config::PriceListText(config.models[i].price),
+        json);
     if (config.models[i].downgrade) {
       WriteFields(config::DowngradeFields(), *config.models[i].downgrade, {i}, json);
     }

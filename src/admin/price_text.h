@@ -7,6 +7,6 @@
 namespace weir::admin {
 
 // The members of a price into the object that is open.
-void WritePrice(const config::Price& price, JsonWriter& json);
+void WritePrice(const config::PriceVersion& version, JsonWriter& json);
 
 }  // namespace weir::admin

@@ -85,7 +85,7 @@ std::string UsageSentence(const Usage& usage) {
 
 // Why the charge is what it is. The price in force then is not kept in the log, only its result, so
 // the present price is shown with what it would give, and whether that is the same.
-void WriteExplanation(const ExchangeRecord& record, const config::Config& config,
+void WriteExplanation(const ExchangeRecord& record, const config::Config& config, Instant now,
                       JsonWriter& json) {
   json.Open("explanation", '[')
       .Element(EndingSentence(record))
@@ -108,13 +108,15 @@ void WriteExplanation(const ExchangeRecord& record, const config::Config& config
   json.Close(']');
 
   const config::Model* model = record.model.empty() ? nullptr : config.FindModel(record.model);
-  if (model == nullptr || !model->price || record.usage.source == UsageSource::kNone) {
+  const config::PriceVersion* const price =
+      model == nullptr ? nullptr : config.PriceOf(*model, record.model, now);
+  if (price == nullptr || record.usage.source == UsageSource::kNone) {
     json.Null("price");
     return;
   }
-  const NanoUsd cost = policy::PriceOf(*model->price, policy::Plausible(record.usage));
+  const NanoUsd cost = policy::PriceOf(price->price, policy::Plausible(record.usage));
   json.Open("price", '{').Text("basis", "the price in force now");
-  WritePrice(*model->price, json);
+  WritePrice(*price, json);
   json.Usd("cost_usd", cost)
       .Flag("equals_what_was_booked", cost == record.charged + record.overrun)
       .Close('}');
@@ -173,7 +175,7 @@ AdminResponse GetRequest(const Call& call) {
   JsonWriter json;
   json.Open('{');
   WriteRecord(**record, json);
-  WriteExplanation(**record, *call.ports.config(), json);
+  WriteExplanation(**record, *call.ports.config(), call.now, json);
   json.Close('}');
   return JsonResponse(json.Take());
 }

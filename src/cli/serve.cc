@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <utility>
@@ -96,6 +97,24 @@ std::optional<std::string> EnvironmentVariable(std::string_view name) {
   return std::string(value);
 }
 
+config::FileLookup FilesBeside(const std::string& file) {
+  return [folder = std::filesystem::path(file).parent_path()](
+             std::string_view name) -> std::optional<std::string> {
+    return ReadUpTo((folder / name).string(), config::kPriceFileBytesMax);
+  };
+}
+
+std::optional<std::string> ReadUpTo(const std::string& file, std::size_t bytes_max) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in.is_open()) return std::nullopt;
+  // One byte more than is allowed is enough for a parser to refuse it.
+  std::string text(bytes_max + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad()) return std::nullopt;
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return text;
+}
+
 std::optional<config::Config> LoadConfig(const std::string& file, const config::EnvLookup& env) {
   if (file.empty()) {
     if (const auto key = env("OPENAI_API_KEY"); key && !key->empty()) {
@@ -108,7 +127,7 @@ std::optional<config::Config> LoadConfig(const std::string& file, const config::
                  file.c_str());
     return std::nullopt;
   }
-  auto parsed = config::ParseConfig(ReadFile(file), file, env);
+  auto parsed = config::ParseConfig(ReadFile(file), file, env, FilesBeside(file));
   if (parsed) return std::move(*parsed);
   for (const auto& error : parsed.error()) {
     std::fprintf(stderr, "%s\n", config::FormatConfigError(error).c_str());

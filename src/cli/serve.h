@@ -45,6 +45,13 @@ int RunServe(const ServeOptions& options);
 // The configuration of a file, or of the defaults when `file` is empty. Prints every problem.
 std::optional<config::Config> LoadConfig(const std::string& file, const config::EnvLookup& env);
 
+// The files that a configuration names: beside it, unless their path is absolute.
+config::FileLookup FilesBeside(const std::string& file);
+
+// A file whole, or its first bytes_max + 1 bytes, so that a parser refuses what is longer; none
+// when it cannot be read.
+std::optional<std::string> ReadUpTo(const std::string& file, std::size_t bytes_max);
+
 // A variable of this process's environment.
 std::optional<std::string> EnvironmentVariable(std::string_view name);
 

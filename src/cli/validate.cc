@@ -3,9 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -46,21 +44,14 @@ std::vector<std::string> UnusedPools(const config::Config& config) {
 }
 
 Finding Check(const std::string& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::string text;
-  if (in) {
-    // One byte more than is allowed is enough for the parser to refuse it.
-    text.resize(config::kConfigBytesMax + 1);
-    in.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(in.gcount()));
-  }
-  if (!in.is_open() || in.bad()) {
+  const auto text = ReadUpTo(file, config::kConfigBytesMax);
+  if (!text) {
     return {.errors = {{.file = file,
                         .path = "",
                         .message = "cannot be read",
                         .fix = "check the path and its permissions"}}};
   }
-  auto parsed = config::ParseConfig(text, file, EnvironmentVariable);
+  auto parsed = config::ParseConfig(*text, file, EnvironmentVariable, FilesBeside(file));
   if (parsed) return {.warnings = UnusedPools(*parsed)};
   return {.errors = std::move(parsed.error())};
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,7 +15,7 @@
 #include "base/money.h"
 #include "base/secret.h"
 #include "base/time.h"
-#include "config/price.h"
+#include "config/price_list.h"
 #include "dialect/payload_rule.h"
 
 namespace weir::config {
@@ -174,7 +175,8 @@ struct Model {
   // model; empty: the family's alone decides.
   std::string permission;
   std::vector<ModelRoute> routes;  // tried in this order
-  std::optional<Price> price;      // none: refused as model_unpriced
+  PriceList price;                 // empty: refused as model_unpriced, unless it is in the catalog
+  bool price_by_name = false;  // the wildcard's: the catalog's price of what the caller asks for
   std::optional<Downgrade> downgrade;
   std::int64_t output_tokens_max = 128'000;
   std::int64_t input_tokens_max = 400'000;
@@ -246,12 +248,17 @@ struct Config {
   std::vector<Package> packages;  // the first is that of keys without one
   std::vector<Workspace> workspaces;
   std::vector<Model> models;
+  std::vector<std::string> price_files;
+  std::shared_ptr<const PriceCatalog> catalog;  // of price_files; null: none
+  PriceList price_ceiling;  // of models with `price: catalog` that the catalog does not know
   std::vector<KeySpec> keys;
   KeyLimits key_defaults;  // for keys made through the admin API without limits of their own
   bool log_exchanges = true;
 
   // The model a caller means by `id`, or the wildcard, or null.
   const Model* FindModel(std::string_view id) const;
+  // The price in force of `model` for a caller who asked for `asked`, or null: not served.
+  const PriceVersion* PriceOf(const Model& model, std::string_view asked, Instant now) const;
   // The package of a key, as an index: the one of accounts reserved for it, else its own, else its
   // workspace's, else the first. Names that are gone from the file count as none.
   std::uint32_t PackageOf(std::string_view key, std::string_view workspace,

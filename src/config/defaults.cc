@@ -53,6 +53,7 @@ void AddListedModels(Config& config) {
     price.cached_input = Mills(listed.cached_input_mills);
     price.cache_write = Mills(listed.input_mills);
     price.output = Mills(listed.output_mills);
+    price.version = DerivedVersion(price);
     model.price = price;
     model.output_tokens_max = listed.output_tokens_max;
     model.input_tokens_max = listed.input_tokens_max;
@@ -93,6 +94,7 @@ Config OpenAiDefault(Secret api_key) {
   price.cached_input = kCeilingInputPrice;
   price.cache_write = kCeilingInputPrice;
   price.output = kCeilingOutputPrice;
+  price.version = DerivedVersion(price);
   any.price = price;
   any.input_tokens_max = 1'050'000;  // the longest context any listed model has
   config.models.push_back(std::move(any));

@@ -22,13 +22,15 @@ TEST(EmbeddedDefault, ServesTheListedModelsFromTheSandbox) {
   EXPECT_EQ(config.upstreams[0].kind, UpstreamKind::kSandbox);
   for (const Model& model : config.models) {
     ASSERT_TRUE(model.price) << model.id;
-    EXPECT_GT(model.price->input.p, 0);
-    EXPECT_LE(model.price->cached_input, model.price->input);
-    EXPECT_GE(model.price->output, model.price->input);
+    EXPECT_GT(model.price.versions().front().price.input.p, 0);
+    EXPECT_LE(model.price.versions().front().price.cached_input,
+              model.price.versions().front().price.input);
+    EXPECT_GE(model.price.versions().front().price.output,
+              model.price.versions().front().price.input);
     ASSERT_EQ(model.routes.size(), 1U);
     EXPECT_EQ(model.routes[0].upstream_model, model.id);
   }
-  EXPECT_EQ(config.FindModel("gpt-5.2")->price->cached_input.p, 175'000);
+  EXPECT_EQ(config.FindModel("gpt-5.2")->price.versions().front().price.cached_input.p, 175'000);
   EXPECT_EQ(config.FindModel("gpt-4o-mini-transcribe")->capabilities, kCapTranscription);
   EXPECT_EQ(config.FindModel("unknown"), nullptr);
 }
@@ -46,8 +48,10 @@ TEST(OpenAiDefault, TakesEveryNameAtACeilingNoListedPriceIsAbove) {
   EXPECT_EQ(any->id, "*");
   EXPECT_EQ(any->routes[0].upstream_model, "");  // as the caller named it
   for (const Model& model : config.models) {
-    EXPECT_LE(model.price->input, any->price->input);
-    EXPECT_LE(model.price->output, any->price->output);
+    EXPECT_LE(model.price.versions().front().price.input,
+              any->price.versions().front().price.input);
+    EXPECT_LE(model.price.versions().front().price.output,
+              any->price.versions().front().price.output);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "config/option_table.h"
+#include "config/price_text.h"
 #include "config/scalar.h"
 
 namespace weir::config {
@@ -157,11 +158,48 @@ void DiffPools(const Config& before, const Config& after, std::vector<ConfigChan
   NoteText("packages", first(before.packages), first(after.packages), changes);
 }
 
-// But for their versions.
-bool SamePrice(const Price& a, const Price& b) {
-  Price of_a = Canonical(a);
-  of_a.version = b.version;
-  return of_a == Canonical(b);
+// Rate by rate where that is all that differs; else as the file writes them.
+void DiffPrices(const std::string& path, const PriceList& before, const PriceList& after,
+                std::vector<ConfigChange>& changes) {
+  if (!before || !after) {
+    if (before || after) changes.push_back({path, after ? "added" : "removed", false});
+    return;
+  }
+  const PriceVersion& a = before.versions().front();
+  const PriceVersion& b = after.versions().front();
+  const bool single = before.versions().size() == 1 && after.versions().size() == 1;
+  if (single && a.price.tiers == b.price.tiers && a.price.images == b.price.images) {
+    PriceVersion versioned = b;
+    // A version that follows from the rates says nothing that they do not.
+    const bool derived =
+        a.price.version == DerivedVersion(a.price) && b.price.version == DerivedVersion(b.price);
+    if (derived) versioned.price.version = a.price.version;
+    DiffFields(PriceFields(), "models[].price", path, a, versioned, changes);
+    return;
+  }
+  NoteText(path, PriceListText(before), PriceListText(after), changes);
+}
+
+// Which prices a catalog has that changed, by their number: a catalog has thousands.
+void DiffCatalogs(const PriceCatalog* before, const PriceCatalog* after,
+                  std::vector<ConfigChange>& changes) {
+  static const PriceCatalog kNone;
+  if (before == nullptr) before = &kNone;
+  if (after == nullptr) after = &kNone;
+  std::size_t added = 0;
+  std::size_t removed = 0;
+  std::size_t changed = 0;
+  for (const auto& [model, prices] : after->entries()) {
+    const PriceList* old = before->Find(model);
+    if (old == nullptr) ++added;
+    if (old != nullptr && !(*old == prices)) ++changed;
+  }
+  for (const auto& [model, prices] : before->entries()) {
+    if (after->Find(model) == nullptr) ++removed;
+  }
+  if (added + removed + changed == 0) return;
+  changes.push_back(
+      {"catalog", fmt::format("{} added, {} removed, {} changed", added, removed, changed), false});
 }
 
 }  // namespace
@@ -169,6 +207,8 @@ bool SamePrice(const Price& a, const Price& b) {
 std::vector<ConfigChange> DiffConfigs(const Config& before, const Config& after) {
   std::vector<ConfigChange> changes;
   DiffFields(ConfigFields(), "", "", before, after, changes);
+  DiffPrices("price_ceiling", before.price_ceiling, after.price_ceiling, changes);
+  DiffCatalogs(before.catalog.get(), after.catalog.get(), changes);
   DiffNamed(
       "upstreams", &Upstream::name, before.upstreams, after.upstreams,
       [&](const std::string& path, const Upstream& a, const Upstream& b) {
@@ -181,10 +221,11 @@ std::vector<ConfigChange> DiffConfigs(const Config& before, const Config& after)
       [&](const std::string& path, const Model& a, const Model& b) {
         DiffFields(ModelFields(), "models[]", path, a, b, changes);
         NoteText(path + ".routes", RoutesText(before, a), RoutesText(after, b), changes);
-        if (a.price && b.price) {
-          DiffFields(PriceFields(), "models[]", path, *a.price, *b.price, changes);
-        } else if (a.price || b.price) {
-          changes.push_back({path + ".price", b.price ? "added" : "removed", false});
+        DiffPrices(path + ".price", a.price, b.price, changes);
+        if (a.price_by_name != b.price_by_name) {
+          changes.push_back(
+              {path + ".price",
+               b.price_by_name ? "from the catalog now" : "no longer from the catalog", false});
         }
         if (a.downgrade && b.downgrade) {
           DiffFields(DowngradeFields(), "models[]", path, *a.downgrade, *b.downgrade, changes);
@@ -215,16 +256,6 @@ std::string DescribeChanges(std::span<const ConfigChange> changes) {
   }
   if (changes.size() > kShown) text += fmt::format("; and {} more", changes.size() - kShown);
   return text;
-}
-
-void CarryPriceVersions(const Config& before, Config& after) {
-  for (Model& model : after.models) {
-    const auto old = std::ranges::find(before.models, model.id, &Model::id);
-    if (old == before.models.end() || !old->price || !model.price) continue;
-    const std::uint32_t carried =
-        old->price->version + (SamePrice(*old->price, *model.price) ? 0 : 1);
-    model.price->version = std::max(model.price->version, carried);
-  }
 }
 
 Config WithoutRestartChanges(const Config& before, Config after) {

@@ -23,10 +23,6 @@ std::vector<ConfigChange> DiffConfigs(const Config& before, const Config& after)
 // One line for the log: "2 changes: limits.idle_deadline 75s -> 60s; listen ... (needs a restart)".
 std::string DescribeChanges(std::span<const ConfigChange> changes);
 
-// Counts price versions across a reload: a model whose price differs from the one in `before` gets
-// that version plus one, an equal price keeps it. A version the file gives itself wins if higher.
-void CarryPriceVersions(const Config& before, Config& after);
-
 // `after` with every setting that needs a restart as it is in `before`: what a reload may publish.
 Config WithoutRestartChanges(const Config& before, Config after);
 

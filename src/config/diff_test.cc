@@ -23,8 +23,11 @@ TEST(DiffConfigs, SaysWhatChangedFromWhatToWhat) {
   Config after = before;
   after.caller_limits.idle_deadline = Seconds(60);
   after.listen.port = 9090;
-  after.models[0].price->input = {6'000'000};
-  after.models[1].price.reset();
+  Price dearer = after.models[0].price.versions().front().price;
+  dearer.input = {6'000'000};
+  dearer.version = DerivedVersion(dearer);
+  after.models[0].price = dearer;
+  after.models[1].price = {};
   after.models.erase(after.models.begin() + 4);
   Model added;
   added.id = "new";
@@ -163,19 +166,47 @@ TEST(WithoutRestartChanges, KeepsWhatOnlyARestartCanChange) {
   EXPECT_EQ(std::ranges::count(changes, true, &ConfigChange::needs_restart), 5);
 }
 
-TEST(CarryPriceVersions, ChangedPrices_CountUp) {
+TEST(DiffConfigs, Prices_ByRateWhereThatIsAll_ElseAsTheFileHasThem) {
   Config before = EmbeddedDefault();
-  before.models[0].price->version = 7;
-  before.models[1].price->version = 7;
-  before.models[2].price->version = 7;
-  Config after = EmbeddedDefault();
-  after.models[1].price->output = {1};
-  after.models[2].price->version = 12;
-  CarryPriceVersions(before, after);
-  EXPECT_EQ(after.models[0].price->version, 7U);   // the same price
-  EXPECT_EQ(after.models[1].price->version, 8U);   // another price
-  EXPECT_EQ(after.models[2].price->version, 12U);  // the file says so
-  EXPECT_EQ(after.models[3].price->version, 1U);
+  Config after = before;
+  before.models.resize(1);
+  after.models.resize(1);
+  const Price price = before.models[0].price.versions().front().price;
+  Price reasoned = price;
+  reasoned.reasoning = {40'000'000};
+  after.models[0].price = reasoned;
+  EXPECT_EQ(Described(before, after), "1 change: models.gpt-5.5.price.reasoning none -> 40.00");
+  Price renumbered = price;
+  renumbered.version = 9;
+  after.models[0].price = renumbered;
+  EXPECT_EQ(Described(before, after),
+            "1 change: models.gpt-5.5.price.version " + std::to_string(price.version) + " -> 9");
+  after.models[0].price = price;
+  after.models[0].price.Add(Instant{1'800'000'000'000'000'000}, reasoned);
+  EXPECT_EQ(Described(before, after).substr(0, 80),
+            "1 change: models.gpt-5.5.price {input: 5.00, cached_input: 0.50, output: 30.00} ");
+  after = before;
+  after.models[0].price_by_name = true;
+  EXPECT_EQ(Described(before, after), "1 change: models.gpt-5.5.price from the catalog now");
+}
+
+TEST(DiffConfigs, ACatalog_IsTheNumberOfItsChanges) {
+  const auto catalog = [](std::vector<std::pair<std::string, std::int64_t>> prices) {
+    PriceCatalog made;
+    for (auto& [model, input] : prices) made.Set(model, Price{.input = {input}});
+    made.Seal();
+    return std::make_shared<const PriceCatalog>(std::move(made));
+  };
+  Config before = EmbeddedDefault();
+  Config after = before;
+  after.catalog = catalog({{"a", 1}, {"b", 2}});
+  EXPECT_EQ(Described(before, after), "1 change: catalog 2 added, 0 removed, 0 changed");
+  before.catalog = catalog({{"b", 3}, {"c", 4}, {"d", 5}});
+  EXPECT_EQ(Described(before, after), "1 change: catalog 1 added, 2 removed, 1 changed");
+  after.catalog = catalog({{"d", 5}, {"c", 4}, {"b", 3}});
+  EXPECT_EQ(Described(before, after), "no changes");
+  after.price_ceiling = Price{.input = {1}};
+  EXPECT_EQ(Described(before, after), "1 change: price_ceiling added");
 }
 
 }  // namespace

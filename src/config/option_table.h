@@ -16,7 +16,7 @@ namespace weir::config {
 
 // Where the value of an option lives. Upstream* stands for its base_url, which is four fields;
 // monostate for routes and for the members of pools and packages, which only mean something beside
-// the lists they name.
+// the lists they name, and for prices, which are tables of their own.
 using ValueRef =
     std::variant<std::monostate, std::string*, Secret*, bool*, std::int32_t*, std::int64_t*,
                  std::uint32_t*, Duration*, NanoUsd*, std::optional<NanoUsd>*, PicoUsdPerUnit*,
@@ -41,8 +41,10 @@ std::span<const Field<Account>> AccountFields();
 std::span<const Field<Pool>> PoolFields();
 std::span<const Field<Package>> PackageFields();
 std::span<const Field<Workspace>> WorkspaceFields();
-std::span<const Field<Model>> ModelFields();  // without its price and its downgrade
-std::span<const Field<Price>> PriceFields();
+std::span<const Field<Model>> ModelFields();         // without its price and its downgrade
+std::span<const Field<PriceVersion>> PriceFields();  // without its tiers and images
+std::span<const Field<PriceTier>> TierFields();
+std::span<const Field<ImagePrice>> ImageFields();
 std::span<const Field<Downgrade>> DowngradeFields();
 std::span<const Field<KeySpec>> KeyFields();  // without its payload rules
 std::span<const Field<PayloadRuleText>> PayloadRuleFields();

@@ -105,6 +105,18 @@ const std::array kConfigFields = {
                            "time, a broken or empty one) counts as the whole hold, one that was "
                            "turned away as nothing."},
                   [](Config& c) -> ValueRef { return &c.fallback.spend_percent; }},
+    Field<Config>{{.path = "price_files",
+                   .type = kTextList,
+                   .min = 1,
+                   .max = 4096,
+                   .help = "Files of prices for models with `price: catalog`, beside this file; a "
+                           "later one wins. `weir prices import` writes them."},
+                  [](Config& c) -> ValueRef { return &c.price_files; }},
+    Field<Config>{{.path = "price_ceiling",
+                   .type = kPrice,
+                   .help = "What a model with `price: catalog` costs that no price file knows, "
+                           "written as models[].price; absent: such a model is refused."},
+                  [](Config&) -> ValueRef { return std::monostate(); }},
     Field<Config>{{.path = "brand.name",
                    .fallback = "Weir",
                    .min = 1,
@@ -553,6 +565,13 @@ const std::array kModelFields = {
                   .help = "What a key must be allowed to use it, besides openai, anthropic or "
                           "gemini, which the call itself needs."},
                  [](Model& m) -> ValueRef { return &m.permission; }},
+    Field<Model>{
+        {.path = "models[].price",
+         .type = kPrice,
+         .help = "What its use costs, as below; or a list of such, each with the time from "
+                 "which it is charged; or the word catalog: what price_files say, by the "
+                 "names of its upstreams or its id."},
+        [](Model&) -> ValueRef { return std::monostate(); }},
     Field<Model>{{.path = "models[].output_tokens_max",
                   .type = kCount,
                   .fallback = "128000",
@@ -572,50 +591,161 @@ const std::array kModelFields = {
 };
 
 const std::array kPriceFields = {
-    Field<Price>{{.path = "models[].price.input",
-                  .type = kUsdPerMillion,
-                  .max = kPriceMax,
-                  .help = "Of input tokens. A model without a price is not served.",
-                  .required = true},
-                 [](Price& p) -> ValueRef { return &p.input; }},
-    Field<Price>{{.path = "models[].price.cached_input",
-                  .type = kUsdPerMillion,
-                  .max = kPriceMax,
-                  .help = "Of input tokens read from a cache; absent: as input."},
-                 [](Price& p) -> ValueRef { return &p.cached_input; }},
-    Field<Price>{{.path = "models[].price.cache_write",
-                  .type = kUsdPerMillion,
-                  .max = kPriceMax,
-                  .help = "Of input tokens written to a cache; absent: as input."},
-                 [](Price& p) -> ValueRef { return &p.cache_write; }},
-    Field<Price>{{.path = "models[].price.output",
-                  .type = kUsdPerMillion,
-                  .max = kPriceMax,
-                  .help = "Of output tokens, reasoning included.",
-                  .required = true},
-                 [](Price& p) -> ValueRef { return &p.output; }},
-    Field<Price>{{.path = "models[].price.request",
-                  .type = kUsd,
-                  .fallback = "0",
-                  .max = kNanoPerUsd * 1'000,
-                  .help = "Of each request, besides its tokens."},
-                 [](Price& p) -> ValueRef { return &p.per_request; }},
-    Field<Price>{
-        {.path = "models[].price.audio_second",
+    Field<PriceVersion>{{.path = "models[].price.valid_from",
+                         .type = kTime,
+                         .help = "From when on it is charged, in a list of prices; only the first "
+                                 "may have none. What a request began under is what it pays."},
+                        [](PriceVersion& v) -> ValueRef { return &v.valid_from; }},
+    Field<PriceVersion>{{.path = "models[].price.input",
+                         .type = kUsdPerMillion,
+                         .max = kPriceMax,
+                         .help = "Of input tokens. A model without a price is not served.",
+                         .required = true},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.input; }},
+    Field<PriceVersion>{{.path = "models[].price.cached_input",
+                         .type = kUsdPerMillion,
+                         .max = kPriceMax,
+                         .help = "Of input tokens read from a cache; absent: as input."},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.cached_input; }},
+    Field<PriceVersion>{{.path = "models[].price.cache_write",
+                         .type = kUsdPerMillion,
+                         .max = kPriceMax,
+                         .help = "Of input tokens written to a cache; absent: as input."},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.cache_write; }},
+    Field<PriceVersion>{
+        {.path = "models[].price.cache_write_1h",
+         .type = kUsdPerMillion,
+         .max = kPriceMax,
+         .help = "Of those that the cache keeps for an hour; absent: as cache_write."},
+        [](PriceVersion& v) -> ValueRef { return &v.price.cache_write_1h; }},
+    Field<PriceVersion>{{.path = "models[].price.input_audio",
+                         .type = kUsdPerMillion,
+                         .max = kPriceMax,
+                         .help = "Of input tokens that are audio; absent: as input."},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.input_audio; }},
+    Field<PriceVersion>{{.path = "models[].price.output",
+                         .type = kUsdPerMillion,
+                         .max = kPriceMax,
+                         .help = "Of output tokens.",
+                         .required = true},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.output; }},
+    Field<PriceVersion>{{.path = "models[].price.reasoning",
+                         .type = kUsdPerMillion,
+                         .max = kPriceMax,
+                         .help = "Of output tokens that are reasoning; absent: as output."},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.reasoning; }},
+    Field<PriceVersion>{{.path = "models[].price.output_audio",
+                         .type = kUsdPerMillion,
+                         .max = kPriceMax,
+                         .help = "Of output tokens that are audio; absent: as output."},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.output_audio; }},
+    Field<PriceVersion>{{.path = "models[].price.request",
+                         .type = kUsd,
+                         .fallback = "0",
+                         .max = kNanoPerUsd * 1'000,
+                         .help = "Of each request, besides its tokens."},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.per_request; }},
+    Field<PriceVersion>{{.path = "models[].price.audio_second",
+                         .type = kUsd,
+                         .fallback = "0",
+                         .max = kNanoPerUsd,
+                         .help = "Of each second of audio that is transcribed, besides its tokens. "
+                                 "A model sold by the second has 0 for those."},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.audio_second; }},
+    Field<PriceVersion>{{.path = "models[].price.video_second",
+                         .type = kUsd,
+                         .fallback = "0",
+                         .max = kNanoPerUsd * 1'000,
+                         .help = "Of each second of video that is made."},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.video_second; }},
+    Field<PriceVersion>{
+        {.path = "models[].price.tool_call",
          .type = kUsd,
          .fallback = "0",
-         .max = kNanoPerUsd,
-         .help = "Of each second of audio that is transcribed, besides its tokens. A model "
-                 "sold by the second has 0 for those."},
-        [](Price& p) -> ValueRef { return &p.audio_second; }},
-    Field<Price>{{.path = "models[].price.version",
-                  .type = kCount,
-                  .fallback = "1",
-                  .min = 1,
-                  .max = UINT32_MAX,
-                  .help = "Kept with every charge. Raise it when you change a price; a reload "
-                          "raises it by itself."},
-                 [](Price& p) -> ValueRef { return &p.version; }},
+         .max = kNanoPerUsd * 1'000,
+         .help = "Of each search or other tool that the provider runs and bills one by one."},
+        [](PriceVersion& v) -> ValueRef { return &v.price.tool_call; }},
+    Field<PriceVersion>{{.path = "models[].price.version",
+                         .type = kCount,
+                         .min = 1,
+                         .max = UINT32_MAX,
+                         .help = "Kept with every charge; absent: a number that follows from the "
+                                 "rates, the same on every start."},
+                        [](PriceVersion& v) -> ValueRef { return &v.price.version; }},
+};
+
+const std::array kTierFields = {
+    Field<PriceTier>{{.path = "models[].price.tiers[].above_input_tokens",
+                      .type = kCount,
+                      .min = 1,
+                      .max = kBillion,
+                      .unit = "tokens",
+                      .help = "With more input than this the rates of the tier are those of the "
+                              "whole request. No rate may fall from one tier to the next.",
+                      .required = true},
+                     [](PriceTier& t) -> ValueRef { return &t.above_input_tokens; }},
+    Field<PriceTier>{{.path = "models[].price.tiers[].input",
+                      .type = kUsdPerMillion,
+                      .max = kPriceMax,
+                      .help = "Absent: as below the tier."},
+                     [](PriceTier& t) -> ValueRef { return &t.rates.input; }},
+    Field<PriceTier>{{.path = "models[].price.tiers[].cached_input",
+                      .type = kUsdPerMillion,
+                      .max = kPriceMax,
+                      .help = "Absent: as below the tier."},
+                     [](PriceTier& t) -> ValueRef { return &t.rates.cached_input; }},
+    Field<PriceTier>{{.path = "models[].price.tiers[].cache_write",
+                      .type = kUsdPerMillion,
+                      .max = kPriceMax,
+                      .help = "Absent: as below the tier."},
+                     [](PriceTier& t) -> ValueRef { return &t.rates.cache_write; }},
+    Field<PriceTier>{{.path = "models[].price.tiers[].cache_write_1h",
+                      .type = kUsdPerMillion,
+                      .max = kPriceMax,
+                      .help = "Absent: as below the tier."},
+                     [](PriceTier& t) -> ValueRef { return &t.rates.cache_write_1h; }},
+    Field<PriceTier>{{.path = "models[].price.tiers[].input_audio",
+                      .type = kUsdPerMillion,
+                      .max = kPriceMax,
+                      .help = "Absent: as below the tier."},
+                     [](PriceTier& t) -> ValueRef { return &t.rates.input_audio; }},
+    Field<PriceTier>{{.path = "models[].price.tiers[].output",
+                      .type = kUsdPerMillion,
+                      .max = kPriceMax,
+                      .help = "Absent: as below the tier."},
+                     [](PriceTier& t) -> ValueRef { return &t.rates.output; }},
+    Field<PriceTier>{{.path = "models[].price.tiers[].reasoning",
+                      .type = kUsdPerMillion,
+                      .max = kPriceMax,
+                      .help = "Absent: as below the tier."},
+                     [](PriceTier& t) -> ValueRef { return &t.rates.reasoning; }},
+    Field<PriceTier>{{.path = "models[].price.tiers[].output_audio",
+                      .type = kUsdPerMillion,
+                      .max = kPriceMax,
+                      .help = "Absent: as below the tier."},
+                     [](PriceTier& t) -> ValueRef { return &t.rates.output_audio; }},
+};
+
+const std::array kImageFields = {
+    Field<ImagePrice>{{.path = "models[].price.images[].size",
+                       .form = TextForm::kVisible,
+                       .min = 1,
+                       .max = kImageTextMax,
+                       .help = "Such as 1024x1024; absent: any."},
+                      [](ImagePrice& i) -> ValueRef { return &i.size; }},
+    Field<ImagePrice>{{.path = "models[].price.images[].quality",
+                       .form = TextForm::kVisible,
+                       .min = 1,
+                       .max = kImageTextMax,
+                       .help = "Such as high; absent: any."},
+                      [](ImagePrice& i) -> ValueRef { return &i.quality; }},
+    Field<ImagePrice>{{.path = "models[].price.images[].price",
+                       .type = kUsd,
+                       .max = kNanoPerUsd * 1'000,
+                       .help = "Of each image of this size and quality. An image of a kind that is "
+                               "not listed is charged as the dearest.",
+                       .required = true},
+                      [](ImagePrice& i) -> ValueRef { return &i.each; }},
 };
 
 const std::array kDowngradeFields = {
@@ -772,7 +902,9 @@ struct Formatter {
   std::string operator()(const std::optional<NanoUsd>* amount) const {
     return *amount ? FormatUsd(**amount) : "";
   }
-  std::string operator()(const PicoUsdPerUnit* price) const { return FormatUsdPerMillion(*price); }
+  std::string operator()(const PicoUsdPerUnit* price) const {
+    return *price == kNotGiven ? "" : FormatUsdPerMillion(*price);
+  }
   std::string operator()(const std::optional<Instant>* instant) const {
     return *instant ? FormatTime(**instant) : "";
   }
@@ -802,7 +934,9 @@ std::span<const Field<Pool>> PoolFields() { return kPoolFields; }
 std::span<const Field<Package>> PackageFields() { return kPackageFields; }
 std::span<const Field<Workspace>> WorkspaceFields() { return kWorkspaceFields; }
 std::span<const Field<Model>> ModelFields() { return kModelFields; }
-std::span<const Field<Price>> PriceFields() { return kPriceFields; }
+std::span<const Field<PriceVersion>> PriceFields() { return kPriceFields; }
+std::span<const Field<PriceTier>> TierFields() { return kTierFields; }
+std::span<const Field<ImagePrice>> ImageFields() { return kImageFields; }
 std::span<const Field<Downgrade>> DowngradeFields() { return kDowngradeFields; }
 std::span<const Field<KeySpec>> KeyFields() { return kKeyFields; }
 std::span<const Field<PayloadRuleText>> PayloadRuleFields() { return kPayloadRuleFields; }
@@ -884,6 +1018,8 @@ std::span<const Option> Options() {
     append(kWorkspaceFields);
     append(kModelFields);
     append(kPriceFields);
+    append(kTierFields);
+    append(kImageFields);
     append(kDowngradeFields);
     append(kKeyFields);
     append(kPayloadRuleFields);
@@ -932,6 +1068,8 @@ std::string_view TypeName(OptionType type) {
       return "list of texts";
     case kRouteList:
       return "list of routes";
+    case kPrice:
+      return "price";
   }
   return "";
 }

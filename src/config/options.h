@@ -27,6 +27,7 @@ enum class OptionType : std::uint8_t {
   kChoiceList,     // a list of them
   kTextList,
   kRouteList,  // names of upstreams, or {upstream, model}
+  kPrice,      // {input: 2.50, ...}
 };
 
 // What a text may consist of, besides the bounds on its length.

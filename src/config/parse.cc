@@ -139,6 +139,8 @@ std::string_view HowToWrite(OptionType type) {
       return "write a list, such as [a, b]";
     case OptionType::kRouteList:
       return "write a list, such as [openai]";
+    case OptionType::kPrice:
+      return "write a mapping, such as {input: 2.50, output: 10.00}";
   }
   return "";
 }
@@ -205,6 +207,9 @@ std::string Quoted(const EnvText& value, const Option& option) {
   return text + (value.text.size() > 64 ? "...\"" : "\"");
 }
 
+// Of price files, which are the same everywhere.
+const EnvLookup kNoVariables = [](std::string_view) { return std::optional<std::string>(); };
+
 // What the objects of a list are called, to their places in it.
 using Names = std::map<std::string, std::uint32_t, std::less<>>;
 
@@ -213,7 +218,8 @@ class Reader {
   Reader(std::string_view file, const EnvLookup& env, std::vector<ConfigError>& errors)
       : file_(file), env_(env), errors_(errors) {}
 
-  Config Read(const YamlNode& root);
+  Config Read(const YamlNode& root, const FileLookup& files);
+  void ReadPriceFile(const YamlNode& root, PriceCatalog& catalog);
 
  private:
   struct Setter;
@@ -278,7 +284,12 @@ class Reader {
   void ReadDowngrade(const YamlNode& node, const std::string& path, Model& model);
   void CheckDowngrades(const Config& config);
   void ReadModel(const YamlNode& node, const std::string& path, Config& config);
-  void ReadPrice(const YamlNode& node, const std::string& path, Model& model);
+  std::optional<PriceVersion> ReadPrice(const YamlNode& node, const std::string& path);
+  PriceList ReadPrices(const YamlNode& node, const std::string& path);
+  void ReadTiers(const YamlNode& node, const std::string& path, Price& price);
+  void ReadImages(const YamlNode& node, const std::string& path, Price& price);
+  void LoadPriceFiles(const YamlNode& root, const FileLookup& files, Config& config);
+  void FindPrices(Config& config);
   void ReadRoutes(const YamlNode& node, const std::string& path, const Config& config,
                   Model& model);
   std::optional<std::uint32_t> ReadUpstreamName(const YamlNode& node, const std::string& path,
@@ -297,6 +308,7 @@ class Reader {
   };
   std::vector<Place> account_places_;
   std::vector<Place> downgrade_places_;
+  std::vector<Place> catalog_places_;
   Names account_names_;
   Names pool_names_;
   Names package_names_;
@@ -862,7 +874,7 @@ void Reader::CheckDowngrades(const Config& config) {
     } else if ((model.capabilities & ~target->capabilities) != 0) {
       Report(at, at_path, fmt::format("\"{:.64}\" has not all capabilities of this model", to),
              "name a model that can be asked for the same");
-    } else if (model.price && !target->price) {
+    } else if ((model.price || model.price_by_name) && !target->price) {
       Report(at, at_path, fmt::format("\"{:.64}\" has no price, so it would not be served", to),
              "give it one, or name another model");
     }
@@ -938,16 +950,175 @@ void Reader::ReadRoutes(const YamlNode& node, const std::string& path, const Con
   }
 }
 
-void Reader::ReadPrice(const YamlNode& node, const std::string& path, Model& model) {
-  Price price;
-  const auto given = ReadObject(node, path, "models[].price.", PriceFields(), price,
-                                [](const auto&...) { return false; });
+void Reader::ReadTiers(const YamlNode& node, const std::string& path, Price& price) {
+  const auto items = Items(&node, path, kPriceTiersMax);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    PriceTier tier;
+    tier.rates = price.tiers.empty() ? BaseRates(price) : price.tiers.back().rates;
+    ReadObject(items[i], fmt::format("{}[{}]", path, i), "models[].price.tiers[].", TierFields(),
+               tier, [](const auto&...) { return false; });
+    price.tiers.push_back(tier);
+  }
+}
+
+void Reader::ReadImages(const YamlNode& node, const std::string& path, Price& price) {
+  const auto items = Items(&node, path, kImagePricesMax);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    ImagePrice image;
+    ReadObject(items[i], fmt::format("{}[{}]", path, i), "models[].price.images[].", ImageFields(),
+               image, [](const auto&...) { return false; });
+    price.images.push_back(std::move(image));
+  }
+}
+
+std::optional<PriceVersion> Reader::ReadPrice(const YamlNode& node, const std::string& path) {
+  PriceVersion version;
+  Price& price = version.price;
+  const YamlNode* tiers = nullptr;
+  const YamlNode* images = nullptr;
+  const std::size_t errors_before = errors_.size();
+  const auto given = ReadObject(node, path, "models[].price.", PriceFields(), version,
+                                [&](std::string_view option, const YamlNode& value, const auto&) {
+                                  if (option == "models[].price.tiers") {
+                                    tiers = &value;
+                                  } else if (option == "models[].price.images") {
+                                    images = &value;
+                                  } else {
+                                    return false;
+                                  }
+                                  return true;
+                                });
   const auto has = [&](std::string_view option) {
     return std::ranges::find(given, option) != given.end();
   };
   if (!has("models[].price.cached_input")) price.cached_input = price.input;
   if (!has("models[].price.cache_write")) price.cache_write = price.input;
-  if (node.kind == YamlKind::kMap) model.price = price;
+  // Behind the rates, wherever they stand: what a tier does not give is as below it.
+  if (tiers != nullptr) ReadTiers(*tiers, Join(path, "tiers"), price);
+  if (images != nullptr) ReadImages(*images, Join(path, "images"), price);
+  if (errors_.size() != errors_before) return std::nullopt;
+  if (auto fault = PriceFault(price)) {
+    Report(node, path, std::move(*fault), "correct the price");
+    return std::nullopt;
+  }
+  if (!has("models[].price.version")) price.version = DerivedVersion(price);
+  return version;
+}
+
+PriceList Reader::ReadPrices(const YamlNode& node, const std::string& path) {
+  constexpr std::size_t kVersionsMax = 64;
+  PriceList prices;
+  if (node.kind != YamlKind::kList) {
+    if (!Expect(node, YamlKind::kMap, path, HowToWrite(OptionType::kPrice))) return prices;
+    if (auto version = ReadPrice(node, path)) prices.Add(version->valid_from, version->price);
+    return prices;
+  }
+  const auto items = Items(&node, path, kVersionsMax);
+  if (items.empty()) Report(node, path, "is empty", "write at least one price");
+  std::optional<Instant> last;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string item_path = fmt::format("{}[{}]", path, i);
+    const auto version = ReadPrice(items[i], item_path);
+    if (!version) continue;
+    if (i > 0 && (!version->valid_from || (last && *version->valid_from <= *last))) {
+      Report(NodeAt(items[i], {"valid_from"}), Join(item_path, "valid_from"),
+             version->valid_from ? "is not later than that of the price before it" : "is missing",
+             "write the prices in the order in which they become valid");
+      continue;
+    }
+    last = version->valid_from;
+    prices.Add(version->valid_from, version->price);
+  }
+  return prices;
+}
+
+void Reader::ReadPriceFile(const YamlNode& root, PriceCatalog& catalog) {
+  constexpr std::size_t kNameMax = 256;
+  if (!Expect(root, YamlKind::kMap, "", "write prices: and below it MODEL: PRICE lines")) return;
+  for (const YamlEntry& entry : root.entries) {
+    if (entry.key != "prices") {
+      ReportAt(entry.line, entry.column, Join("", entry.key), "is not an option",
+               "a price file has prices alone");
+      continue;
+    }
+    if (!Expect(entry.value, YamlKind::kMap, "prices", "write MODEL: PRICE lines below it")) return;
+    for (const YamlEntry& model : entry.value.entries) {
+      if (errors_.size() > kConfigErrorsMax) return;
+      const std::string path = Join("prices", model.key);
+      if (model.key.empty() || model.key.size() > kNameMax ||
+          !FaultOfForm(TextForm::kPrintable, model.key).empty()) {
+        ReportAt(model.line, model.column, path, "is not the name of a model",
+                 "use at most 256 characters and no control characters");
+        continue;
+      }
+      if (PriceList prices = ReadPrices(model.value, path)) {
+        catalog.Set(model.key, std::move(prices));
+      }
+    }
+  }
+}
+
+void Reader::LoadPriceFiles(const YamlNode& root, const FileLookup& files, Config& config) {
+  if (config.price_files.empty()) return;
+  PriceCatalog catalog;
+  for (std::size_t i = 0; i < config.price_files.size(); ++i) {
+    const std::string& name = config.price_files[i];
+    const auto text = files ? files(name) : std::nullopt;
+    if (!text) {
+      Report(NodeAt(root, {"price_files"}), fmt::format("price_files[{}]", i), "cannot be read",
+             "check the path; it is beside this file unless it begins with /");
+      continue;
+    }
+    const YamlNode prices = ReadYaml(*text, name, errors_, kPriceFileBytesMax);
+    Reader(name, kNoVariables, errors_).ReadPriceFile(prices, catalog);
+  }
+  catalog.Seal();
+  config.catalog = std::make_shared<const PriceCatalog>(std::move(catalog));
+}
+
+// Gives models with `price: catalog` theirs. By the names of their upstreams, which are what is
+// billed, before their id, which may be any; all routes must cost the same, because which of them
+// serves is not known when the hold is taken.
+void Reader::FindPrices(Config& config) {
+  for (const auto& [index, node, path] : catalog_places_) {
+    Model& model = config.models[index];
+    const YamlNode& at = NodeAt(*node, {"price"});
+    const std::string at_path = Join(path, "price");
+    const bool named_by_callers =
+        model.id == "*" && std::ranges::all_of(model.routes, [](const ModelRoute& route) {
+          return route.upstream_model.empty();
+        });
+    if (named_by_callers) {
+      if (config.catalog == nullptr && !config.price_ceiling) {
+        Report(at, at_path, "there is no catalog", "name price_files, or give a price_ceiling");
+      }
+      continue;
+    }
+    model.price_by_name = false;
+    const auto find = [&](const std::string& name) -> const PriceList* {
+      return config.catalog == nullptr ? nullptr : config.catalog->Find(name);
+    };
+    for (const ModelRoute& route : model.routes) {
+      if (route.upstream >= config.upstreams.size()) continue;  // reported
+      const std::string& name = route.upstream_model.empty() ? model.id : route.upstream_model;
+      const PriceList* found =
+          find(fmt::format("{}/{}", config.upstreams[route.upstream].name, name));
+      if (found == nullptr) found = find(name);
+      if (found == nullptr) found = find(model.id);
+      if (found == nullptr && config.price_ceiling) found = &config.price_ceiling;
+      if (found == nullptr) {
+        Report(at, at_path, fmt::format("no price file has \"{:.64}\"", name),
+               "import it, give the model a price of its own, or set price_ceiling");
+        break;
+      }
+      if (model.price && !(model.price == *found)) {
+        Report(at, at_path, "its routes have different prices in the price files",
+               "give the model a price of its own");
+        break;
+      }
+      model.price = *found;
+    }
+  }
 }
 
 void Reader::ReadModel(const YamlNode& node, const std::string& path, Config& config) {
@@ -962,7 +1133,8 @@ void Reader::ReadModel(const YamlNode& node, const std::string& path, Config& co
           return true;
         }
         if (option == "models[].price") {
-          ReadPrice(value, value_path, model);
+          model.price_by_name = value.kind == YamlKind::kScalar && value.text == "catalog";
+          if (!model.price_by_name) model.price = ReadPrices(value, value_path);
           return true;
         }
         if (option == "models[].downgrade") {
@@ -984,6 +1156,9 @@ void Reader::ReadModel(const YamlNode& node, const std::string& path, Config& co
   }
   for (ModelRoute& route : model.routes) {
     if (route.upstream_model.empty() && model.id != "*") route.upstream_model = model.id;
+  }
+  if (model.price_by_name) {
+    catalog_places_.push_back({static_cast<std::uint32_t>(config.models.size()), &node, path});
   }
   if (model.downgrade) {
     downgrade_places_.push_back({static_cast<std::uint32_t>(config.models.size()), &node, path});
@@ -1047,7 +1222,7 @@ void Reader::ReadKey(const YamlNode& node, const std::string& path, Config& conf
   config.keys.push_back(std::move(key));
 }
 
-Config Reader::Read(const YamlNode& root) {
+Config Reader::Read(const YamlNode& root, const FileLookup& files) {
   Config config;
   // The lists refer to one another and to key_defaults, wherever in the file they stand: last, and
   // each behind those it refers to. What accounts and downgrades refer to comes behind them.
@@ -1064,7 +1239,11 @@ Config Reader::Read(const YamlNode& root) {
                       List{"workspaces", kWorkspacesMax, &Reader::ReadWorkspace},
                       List{"keys", kKeysMax, &Reader::ReadKey}};
   ReadObject(root, "", "", ConfigFields(), config,
-             [&](std::string_view option, const YamlNode& value, const std::string&) {
+             [&](std::string_view option, const YamlNode& value, const std::string& path) {
+               if (option == "price_ceiling") {
+                 config.price_ceiling = ReadPrices(value, path);
+                 return true;
+               }
                const auto list = std::ranges::find(lists, option, &List::name);
                if (list == lists.end()) return false;
                list->node = &value;
@@ -1072,6 +1251,7 @@ Config Reader::Read(const YamlNode& root) {
              });
   if (root.kind != YamlKind::kMap) return config;
 
+  LoadPriceFiles(root, files, config);
   for (const List& list : lists) {
     if (list.name == "pools") NameAccounts(config);
     const auto items = Items(list.node, std::string(list.name), list.count_max);
@@ -1083,6 +1263,7 @@ Config Reader::Read(const YamlNode& root) {
     if (list.name == "packages" && items.empty()) package_names_.emplace(kDefaultName, 0);
   }
   CheckAccounts(config);
+  FindPrices(config);
   CheckDowngrades(config);
 
   const YamlNode* upstreams = lists[0].node;
@@ -1113,6 +1294,15 @@ Config Reader::Read(const YamlNode& root) {
   return config;
 }
 
+// In the order of the file, then those of the files it names; line 0 is about the file as a whole,
+// or the note that there are more.
+void SortErrors(std::string_view file, std::vector<ConfigError>& errors) {
+  std::ranges::sort(errors, std::less<>(), [&](const ConfigError& e) {
+    return std::tuple(e.file != file, e.file, e.line == 0 ? INT32_MAX : e.line, e.column, e.path,
+                      e.message);
+  });
+}
+
 }  // namespace
 
 std::string FormatConfigError(const ConfigError& error) {
@@ -1127,7 +1317,8 @@ std::string FormatConfigError(const ConfigError& error) {
 
 std::expected<Config, std::vector<ConfigError>> ParseConfig(std::string_view yaml_text,
                                                             std::string_view file_name,
-                                                            const EnvLookup& env) {
+                                                            const EnvLookup& env,
+                                                            const FileLookup& files) {
   std::vector<ConfigError> errors;
   const YamlNode root = ReadYaml(yaml_text, file_name, errors);
   Config config;
@@ -1135,16 +1326,27 @@ std::expected<Config, std::vector<ConfigError>> ParseConfig(std::string_view yam
     AddError(errors, {std::string(file_name), 1, 1, "", "is empty",
                       "name upstreams and models, or start without a file"});
   } else {
-    config = Reader(file_name, env, errors).Read(root);
+    config = Reader(file_name, env, errors).Read(root, files);
   }
   if (errors.empty()) {
     FinishAccounts(config);
     return config;
   }
-  // In the order of the file; line 0 is about the file as a whole, or the note that there are more.
-  std::ranges::sort(errors, std::less<>(), [](const ConfigError& e) {
-    return std::tuple(e.line == 0 ? INT32_MAX : e.line, e.column, e.path, e.message);
-  });
+  SortErrors(file_name, errors);
+  return std::unexpected(std::move(errors));
+}
+
+std::expected<PriceCatalog, std::vector<ConfigError>> ParsePriceFile(std::string_view yaml_text,
+                                                                     std::string_view file_name) {
+  std::vector<ConfigError> errors;
+  PriceCatalog catalog;
+  const YamlNode root = ReadYaml(yaml_text, file_name, errors, kPriceFileBytesMax);
+  Reader(file_name, kNoVariables, errors).ReadPriceFile(root, catalog);
+  if (errors.empty()) {
+    catalog.Seal();
+    return catalog;
+  }
+  SortErrors(file_name, errors);
   return std::unexpected(std::move(errors));
 }
 

@@ -27,7 +27,12 @@ namespace weir::config {
 // The value of an environment variable, or none when it is not set.
 using EnvLookup = std::function<std::optional<std::string>(std::string_view name)>;
 
+// The text of a file that the configuration names, or none when it cannot be read. A path that is
+// relative means one beside the configuration.
+using FileLookup = std::function<std::optional<std::string>(std::string_view path)>;
+
 inline constexpr std::size_t kConfigBytesMax = 1 << 20;
+inline constexpr std::size_t kPriceFileBytesMax = 4 << 20;
 inline constexpr std::size_t kConfigErrorsMax = 100;  // then one more that says there are others
 
 // One thing wrong with a file, and how to put it right. Never holds the text of a secret or of a
@@ -47,11 +52,18 @@ std::string FormatConfigError(const ConfigError& error);
 // Reads a whole configuration.
 //   yaml_text  at most kConfigBytesMax bytes of UTF-8
 //   file_name  only for the errors
+//   files      asked for price_files; without it there are none
 //   returns    the configuration, or every problem found, in the order of the file. A text that is
 //              not YAML gives one error, where the reading stopped.
 //   fails      never throws
 std::expected<Config, std::vector<ConfigError>> ParseConfig(std::string_view yaml_text,
                                                             std::string_view file_name,
-                                                            const EnvLookup& env);
+                                                            const EnvLookup& env,
+                                                            const FileLookup& files = {});
+
+// Reads a price file: `prices: {MODEL: PRICE, ...}`, each written as models[].price is. No
+// variable is set in it.
+std::expected<PriceCatalog, std::vector<ConfigError>> ParsePriceFile(std::string_view yaml_text,
+                                                                     std::string_view file_name);
 
 }  // namespace weir::config

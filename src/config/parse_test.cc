@@ -150,17 +150,17 @@ upstreams:
   EXPECT_EQ(big.routes[0].upstream_model, "big");
   EXPECT_EQ(big.routes[1].upstream, 0U);
   EXPECT_EQ(big.routes[1].upstream_model, "big-2026");
-  EXPECT_EQ(big.price->input.p, 2'500'000);
-  EXPECT_EQ(big.price->cached_input.p, 2'500'000);  // as input
-  EXPECT_EQ(big.price->cache_write.p, 2'500'000);
-  EXPECT_EQ(big.price->output.p, 10'000'000);
-  EXPECT_EQ(big.price->per_request.n, 1'000'000);
-  EXPECT_EQ(big.price->audio_second.n, 100'000);
-  EXPECT_EQ(big.price->version, 4U);
+  EXPECT_EQ(big.price.versions().front().price.input.p, 2'500'000);
+  EXPECT_EQ(big.price.versions().front().price.cached_input.p, 2'500'000);  // as input
+  EXPECT_EQ(big.price.versions().front().price.cache_write.p, 2'500'000);
+  EXPECT_EQ(big.price.versions().front().price.output.p, 10'000'000);
+  EXPECT_EQ(big.price.versions().front().price.per_request.n, 1'000'000);
+  EXPECT_EQ(big.price.versions().front().price.audio_second.n, 100'000);
+  EXPECT_EQ(big.price.versions().front().price.version, 4U);
   EXPECT_EQ(config.models[1].routes[0].upstream_model, "");  // the wildcard: as the caller said
-  EXPECT_EQ(config.models[1].price->input.p, 1);
-  EXPECT_EQ(config.models[1].price->cached_input.p, 0);
-  EXPECT_EQ(config.models[1].price->output.p, 1'000'000'000'000);
+  EXPECT_EQ(config.models[1].price.versions().front().price.input.p, 1);
+  EXPECT_EQ(config.models[1].price.versions().front().price.cached_input.p, 0);
+  EXPECT_EQ(config.models[1].price.versions().front().price.output.p, 1'000'000'000'000);
 
   ASSERT_EQ(config.keys.size(), 3U);
   EXPECT_EQ(config.keys[0].permissions, (std::vector<std::string>{"openai", "audio"}));
@@ -205,7 +205,7 @@ TEST(ParseConfig, Prices_AreTakenFromTheCharactersOfTheFile) {
     const Config config =
         Parsed("upstreams: [{name: up, kind: sandbox}]\nmodels: [{id: m, price: {input: " +
                std::string(c.text) + ", output: 1}}]\n");
-    EXPECT_EQ(config.models[0].price->input.p, c.pico) << c.text;
+    EXPECT_EQ(config.models[0].price.versions().front().price.input.p, c.pico) << c.text;
   }
   for (const auto* bad :
        {"1e3", "0x10", ".5", "1.", "-1", "+1", "1_000", "1,50", ".inf", "0.0000001",
@@ -267,8 +267,7 @@ colour: blue
       "it.\n"
       "17:14: models[0].routes[0]: no upstream is named \"b\"; known: a\n"
       "17:31: models[0].routes[1].modle: is not an option; a route has upstream and model\n"
-      "18:12: models[0].price.output: is missing; add it: Of output tokens, reasoning "
-      "included.\n"
+      "18:12: models[0].price.output: is missing; add it: Of output tokens.\n"
       "18:20: models[0].price.input: \"cheap\" is not USD per million tokens; write USD per "
       "million tokens with at most six decimals, such as 2.50\n"
       "19:5: models[1].id: is missing; add it: As callers name it; \"*\" takes every name no "
@@ -283,8 +282,8 @@ colour: blue
       "2027-01-31T12:00:00Z\n"
       "25:14: keys[0].limits.rpm: is not an option; did you mean requests_per_minute?\n"
       "26:1: colour: is not an option; known here: environment, listen, workers, data_dir, "
-      "durability, on_hang_up, useful_output_tokens_min, concurrency, fallback, brand, admin, "
-      "limits, "
+      "durability, on_hang_up, useful_output_tokens_min, concurrency, fallback, price_files, "
+      "price_ceiling, brand, admin, limits, "
       "key_defaults, log, upstreams, pools, packages, workspaces, models, keys\n");
 }
 
@@ -658,6 +657,234 @@ TEST(ParseConfig, AMangledFile_NeverCrashes) {
     for (const ConfigError& error : config.error()) ASSERT_FALSE(error.message.empty());
   }
   EXPECT_GT(refused, 500);
+}
+
+const Price& FirstPrice(const Config& config, std::size_t model = 0) {
+  return config.models[model].price.versions().front().price;
+}
+
+TEST(ParsePrice, EveryDimension_TiersAndImages) {
+  const Config config = Parsed(R"(
+upstreams: [{name: up, kind: sandbox}]
+models:
+  - id: m
+    price:
+      tiers:
+        - {above_input_tokens: 200000, input: 4, output: 18}
+        - {above_input_tokens: 500000, output_audio: 99}
+      images: [{size: 1024x1024, quality: high, price: 0.167}, {price: 0.04}]
+      input: 2
+      output: 12
+      cached_input: 0.20
+      cache_write_1h: 4
+      input_audio: 3
+      reasoning: 12.5
+      request: 0.01
+      audio_second: 0.0001
+      video_second: 0.5
+      tool_call: 0.014
+)");
+  const Price& price = FirstPrice(config);
+  EXPECT_EQ(price.cache_write.p, 2'000'000);
+  EXPECT_EQ(price.cache_write_1h.p, 4'000'000);
+  EXPECT_EQ(price.input_audio.p, 3'000'000);
+  EXPECT_EQ(price.reasoning.p, 12'500'000);
+  EXPECT_EQ(price.output_audio, kNotGiven);
+  EXPECT_EQ(price.video_second.n, 500'000'000);
+  EXPECT_EQ(price.tool_call.n, 14'000'000);
+  ASSERT_EQ(price.tiers.size(), 2U);
+  EXPECT_EQ(price.tiers[0].above_input_tokens, 200'000);
+  EXPECT_EQ(price.tiers[0].rates.input.p, 4'000'000);
+  EXPECT_EQ(price.tiers[0].rates.cached_input.p, 200'000);  // as below the tier
+  EXPECT_EQ(price.tiers[1].rates.output.p, 18'000'000);
+  EXPECT_EQ(price.tiers[1].rates.output_audio.p, 99'000'000);
+  ASSERT_EQ(price.images.size(), 2U);
+  EXPECT_EQ(price.images[0].quality, "high");
+  EXPECT_EQ(price.images[0].each.n, 167'000'000);
+  EXPECT_EQ(price.images[1].size, "");
+  EXPECT_EQ(price.version, DerivedVersion(price));
+}
+
+TEST(ParsePrice, WhatIsWrongWithIt_IsSaidWithItsPlace) {
+  const std::string head = "upstreams: [{name: up, kind: sandbox}]\nmodels: [{id: m, price: ";
+  const struct {
+    const char* price;
+    const char* error;
+  } rows[] = {
+      {"{input: 2, output: 9, tiers: [{above_input_tokens: 5, output: 8}]}",
+       "2:25: models[0].price: output falls from 9.00 to 8.00 above 5 input tokens, so that more "
+       "tokens could cost less than fewer; correct the price\n"},
+      {"{input: 2, output: 9, tiers: [{output: 8}]}",
+       "2:55: models[0].price.tiers[0].above_input_tokens: is missing; add it: With more input "
+       "than "
+       "this the rates of the tier are those of the whole request. No rate may fall from one tier "
+       "to the next.\n"},
+      {"{input: 2, output: 9, tiers: {}}",
+       "2:54: models[0].price.tiers: is a mapping, not a list; write - before each item\n"},
+      {"{input: 2, output: 9, images: [{price: 1}, {price: 2}]}",
+       "2:25: models[0].price: images 1 and 2 are of the same size and quality; correct the "
+       "price\n"},
+      {"{input: 2, output: 9, imagez: []}",
+       "2:47: models[0].price.imagez: is not an option; did you mean images?\n"},
+      {"free",
+       "2:25: models[0].price: is a single value, not a mapping; write a mapping, such as "
+       "{input: 2.50, output: 10.00}\n"},
+      {"[]", "2:25: models[0].price: is empty; write at least one price\n"},
+      {"[{input: 1, output: 1}, {input: 2, output: 2}]",
+       "2:49: models[0].price[1].valid_from: is missing; write the prices in the order in which "
+       "they become valid\n"},
+      {"[{input: 1, output: 1, valid_from: 2026-02-01}, {valid_from: 2026-02-01, input: 2, output: "
+       "2}]",
+       "2:86: models[0].price[1].valid_from: is not later than that of the price before it; write "
+       "the prices in the order in which they become valid\n"},
+      {"catalog",
+       "2:25: models[0].price: no price file has \"m\"; import it, give the model a "
+       "price of its own, or set price_ceiling\n"},
+  };
+  for (const auto& row : rows) EXPECT_EQ(Errors(head + row.price + "}]\n"), row.error) << row.price;
+}
+
+TEST(ParsePrice, Versions_AreValidFromTheirTimeOn) {
+  const Config config = Parsed(R"(
+upstreams: [{name: up, kind: sandbox}]
+models:
+  - id: m
+    price:
+      - {input: 1, output: 2, version: 7}
+      - {input: 3, output: 4, valid_from: 2026-06-01}
+      - {input: 5, output: 6, valid_from: "2026-06-01T12:00:00.5+02:00"}
+  - {id: later, price: [{input: 1, output: 1, valid_from: 2026-06-01}]}
+)");
+  const auto input = [&](std::size_t model, std::int64_t ns) -> std::int64_t {
+    const PriceVersion* found =
+        config.PriceOf(config.models[model], config.models[model].id, Instant{ns});
+    return found == nullptr ? -1 : found->price.input.p;
+  };
+  constexpr std::int64_t kJune = 1'780'272'000'000'000'000;
+  EXPECT_EQ(input(0, 0), 1'000'000);
+  EXPECT_EQ(input(0, kJune - 1), 1'000'000);
+  EXPECT_EQ(input(0, kJune), 3'000'000);
+  EXPECT_EQ(input(0, kJune + 36'000'499'999'999), 3'000'000);
+  EXPECT_EQ(input(0, kJune + 36'000'500'000'000), 5'000'000);
+  EXPECT_EQ(input(0, INT64_MAX), 5'000'000);
+  EXPECT_EQ(input(1, kJune - 1), -1) << "not yet for sale: refused, not free";
+  EXPECT_EQ(input(1, kJune), 1'000'000);
+  const auto versions = config.models[0].price.versions();
+  EXPECT_EQ(versions[0].price.version, 7U);
+  EXPECT_EQ(versions[1].price.version, DerivedVersion(versions[1].price));
+  EXPECT_EQ(versions[1].id, IdOf(versions[1].price));
+}
+
+FileLookup Files(Variables files) {
+  return [files = std::move(files)](std::string_view name) -> std::optional<std::string> {
+    const auto it = files.find(name);
+    if (it == files.end()) return std::nullopt;
+    return it->second;
+  };
+}
+
+std::string CatalogErrors(std::string_view text, Variables files) {
+  const auto config = ParseConfig(text, "f", kNoEnv, Files(std::move(files)));
+  if (config) return "no errors";
+  std::string lines;
+  for (const ConfigError& error : config.error()) lines += FormatConfigError(error) + "\n";
+  return lines;
+}
+
+TEST(PriceFiles, AModel_TakesTheCatalogsPriceWhenItSaysSo) {
+  const auto config = ParseConfig(R"(
+upstreams: [{name: openai, kind: sandbox}, {name: other, kind: sandbox}]
+price_files: [a.yaml, b.yaml]
+models:
+  - {id: fast, routes: [{upstream: openai, model: big}], price: catalog}
+  - {id: plain, routes: [other], price: catalog}
+  - {id: own, routes: [openai], price: {input: 9, output: 9}}
+  - {id: none, routes: [openai]}
+  - {id: same, routes: [openai, {upstream: other, model: twin}], price: catalog}
+  - {id: "*", routes: [other], price: catalog}
+)",
+                                  "f", kNoEnv,
+                                  Files({{"a.yaml",
+                                          "prices:\n"
+                                          "  \"openai/big\": {input: 1, output: 1}\n"
+                                          "  big: {input: 2, output: 2}\n"
+                                          "  fast: {input: 3, output: 3}\n"
+                                          "  plain: {input: 4, output: 4}\n"
+                                          "  own: {input: 5, output: 5}\n"
+                                          "  none: {input: 6, output: 6}\n"
+                                          "  same: {input: 7, output: 7}\n"
+                                          "  other/x: {input: 10, output: 10}\n"
+                                          "  x: {input: 11, output: 11}\n"
+                                          "  y: {input: 12, output: 12}\n"},
+                                         {"b.yaml",
+                                          "prices: {plain: {input: 8, output: 8}, "
+                                          "twin: {input: 7, output: 7}}"}}));
+  ASSERT_TRUE(config) << FormatConfigError(config.error().front());
+  const auto input = [&](std::string_view asked) -> std::int64_t {
+    const PriceVersion* found = config->PriceOf(*config->FindModel(asked), asked, Instant{});
+    return found == nullptr ? -1 : found->price.input.p / 1'000'000;
+  };
+  EXPECT_EQ(input("fast"), 1) << "the upstream's own name comes first";
+  EXPECT_EQ(input("plain"), 8) << "a later file wins";
+  EXPECT_EQ(input("own"), 9);
+  EXPECT_EQ(input("none"), -1) << "the catalog is never taken unasked";
+  EXPECT_EQ(input("same"), 7);
+  EXPECT_EQ(input("x"), 10);
+  EXPECT_EQ(input("y"), 12);
+  EXPECT_EQ(input("Y"), -1);
+  EXPECT_EQ(input(""), -1);
+}
+
+TEST(PriceFiles, TheCeiling_IsForWhatTheCatalogDoesNotKnow) {
+  const auto config = ParseConfig(R"(
+upstreams: [{name: up, kind: sandbox}]
+price_ceiling: {input: 100, output: 200}
+models: [{id: a, price: catalog}, {id: "*", price: catalog}, {id: b}]
+)",
+                                  "f", kNoEnv);
+  ASSERT_TRUE(config) << FormatConfigError(config.error().front());
+  for (const char* asked : {"a", "anything"}) {
+    const PriceVersion* found = config->PriceOf(*config->FindModel(asked), asked, Instant{});
+    ASSERT_NE(found, nullptr) << asked;
+    EXPECT_EQ(found->price.input.p, 100'000'000) << asked;
+  }
+  EXPECT_EQ(config->PriceOf(config->models[2], "b", Instant{}), nullptr);
+}
+
+TEST(PriceFiles, WhatIsWrong_IsSaidOfTheRightFile) {
+  const std::string head = "upstreams: [{name: up, kind: sandbox}]\n";
+  EXPECT_EQ(CatalogErrors(head + "price_files: [x]\nmodels: [{id: m}]\n", {}),
+            "f:2:14: price_files[0]: cannot be read; check the path; it is beside this file unless "
+            "it begins with /\n");
+  EXPECT_EQ(
+      CatalogErrors(head + "price_files: [x]\nmodels: [{id: m, wrong: 1}]\n",
+                    {{"x", "prices: {m: {input: -1, output: 1}}\n"}}),
+      "f:3:18: models[0].wrong: is not an option; known here: id, routes, owned_by, created, "
+      "capabilities, permission, price, output_tokens_max, input_tokens_max, downgrade\n"
+      "x:1:21: prices.m.input: \"-1\" is not USD per million tokens; write USD per million tokens "
+      "with at most six decimals, such as 2.50\n");
+  EXPECT_EQ(CatalogErrors(head + "models: [{id: \"*\", price: catalog}]\n", {}),
+            "f:2:27: models[0].price: there is no catalog; name price_files, or give a "
+            "price_ceiling\n");
+  EXPECT_EQ(CatalogErrors(head + "price_files: [x]\nmodels: [{id: m, price: catalog, routes: [up, "
+                                 "{upstream: up, model: n}]}]\n",
+                          {{"x", "prices: {m: {input: 1, output: 1}, n: {input: 2, output: 1}}"}}),
+            "f:3:25: models[0].price: its routes have different prices in the price files; give "
+            "the model a price of its own\n");
+}
+
+TEST(ParsePriceFile, HostileFiles_AreRefused) {
+  for (const char* text :
+       {"", "[]", "price: {}", "prices: []", "prices: {m: catalog}", "prices: {m: {}}",
+        "prices: {m: {input: \"${HOME}\", output: 1}}", "prices: {\"\": {input: 1, output: 1}}",
+        "prices: {\"a\\u0001b\": {input: 1, output: 1}}", "prices: {m: {input: 1}}",
+        "prices: {m: {input: 1, output: 1}, m: {input: 1, output: 1}}"}) {
+    EXPECT_FALSE(ParsePriceFile(text, "p")) << text;
+  }
+  EXPECT_FALSE(
+      ParsePriceFile("prices: {" + std::string(257, 'x') + ": {input: 1, output: 1}}", "p"));
+  EXPECT_FALSE(ParsePriceFile(std::string(kPriceFileBytesMax + 1, ' '), "p"));
+  EXPECT_TRUE(ParsePriceFile("prices: {}", "p"));
 }
 
 }  // namespace

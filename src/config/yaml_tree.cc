@@ -274,12 +274,11 @@ void AddError(std::vector<ConfigError>& errors, ConfigError error) {
 }
 
 YamlNode ReadYaml(std::string_view text, std::string_view file_name,
-                  std::vector<ConfigError>& errors) {
+                  std::vector<ConfigError>& errors, std::size_t bytes_max) {
   const std::string file(file_name);
-  if (text.size() > kConfigBytesMax) {
-    AddError(errors,
-             {file, 0, 0, "", fmt::format("the file is larger than {} bytes", kConfigBytesMax),
-              "make it smaller; keys in large numbers are made through the admin API"});
+  if (text.size() > bytes_max) {
+    AddError(errors, {file, 0, 0, "", fmt::format("the file is larger than {} bytes", bytes_max),
+                      "make it smaller; keys in large numbers are made through the admin API"});
     return Refused();
   }
   if (!IsText(text, file, errors)) return Refused();

@@ -47,7 +47,7 @@ struct YamlEntry {
 // Reads `text`. Problems are appended to `errors`; if the text is not YAML at all the result is
 // kRefused.   fails  never throws
 YamlNode ReadYaml(std::string_view text, std::string_view file_name,
-                  std::vector<ConfigError>& errors);
+                  std::vector<ConfigError>& errors, std::size_t bytes_max = kConfigBytesMax);
 
 // Adds `error` unless there are too many; the last place says that more were found.
 void AddError(std::vector<ConfigError>& errors, ConfigError error);

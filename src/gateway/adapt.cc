@@ -43,8 +43,8 @@ bool IsAdapted(const Exchange& x) {
 std::expected<Plan, RefusalReason> PlanOf(Exchange& x, std::string body) {
   Adaptation& adaptation = x.adaptation;
   adaptation.body = std::move(body);
-  auto plan =
-      Resolve(*x.snapshot, *x.principal->key, *x.head, x.operation, *x.reader, adaptation.body);
+  auto plan = Resolve(*x.snapshot, *x.principal->key, *x.head, x.operation, *x.reader,
+                      adaptation.body, x.started_at);
   if (!plan) return plan;
   plan->stream = adaptation.stream;
   plan->unbounded = adaptation.unbounded || TakesNoBound(adaptation.changes);
@@ -55,7 +55,8 @@ std::expected<Plan, RefusalReason> PlanOf(Exchange& x, std::string body) {
 
 std::expected<Plan, RefusalReason> ResolveAdapted(Exchange& x, std::string_view body) {
   const auto as_sent = [&] {
-    return Resolve(*x.snapshot, *x.principal->key, *x.head, x.operation, *x.reader, body);
+    return Resolve(*x.snapshot, *x.principal->key, *x.head, x.operation, *x.reader, body,
+                   x.started_at);
   };
   if (!IsAdapted(x)) return as_sent();
   const auto asked = x.reader->Read(x.operation.dialect, body);

@@ -31,7 +31,8 @@ std::expected<identity::Principal, RefusalReason> Authenticate(const Snapshot& s
 // resolve: what do they want, and what can it cost. `body` outlives the plan.
 std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const identity::KeyRecord& key,
                                            const RequestHead& head, const Operation& operation,
-                                           dialect::RequestReader& reader, std::string_view body);
+                                           dialect::RequestReader& reader, std::string_view body,
+                                           Instant now);
 
 // The upper bound of what the request can use.
 //   input   A byte-level token covers at least one byte of UTF-8, and the JSON around a message is
@@ -40,9 +41,9 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
 //   audio   About ten tokens a second: a byte would have to last more than 100 ms to be less than a
 //           token, and 8 kbit/s, as low as speech is sent, is 1 ms a byte. So bytes bound tokens
 //           here too. Seconds are bounded by the file's own headers (dialect/audio_length.h).
-Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
-                const Operation& operation, const dialect::RequestShape& shape,
-                std::string_view body, std::int64_t useful_min);
+Quote MakeQuote(const config::Model& model, const config::Price& price,
+                const identity::KeyRecord& key, const Operation& operation,
+                const dialect::RequestShape& shape, std::string_view body, std::int64_t useful_min);
 
 // resolve for keys with Codex adaptation: of a body that a Codex-style upstream takes. The body of
 // any other key is resolved as it is.

@@ -33,15 +33,17 @@ void Relieve(Exchange& x, Accounts& accounts) {
     return;
   }
   const config::Model* const lesser = x.config().FindModel(model.downgrade->to);
+  const config::PriceVersion* const price =
+      lesser == nullptr ? nullptr : x.config().PriceOf(*lesser, lesser->id, x.started_at);
   const bool allowed =
-      lesser != nullptr && lesser->price && (lesser->capabilities & x.operation.capability) != 0 &&
+      price != nullptr && (lesser->capabilities & x.operation.capability) != 0 &&
       identity::AllowsModel(key, lesser->id) &&
       (lesser->permission.empty() || identity::HasPermission(key, lesser->permission));
   if (!allowed) return;
   x.relief.model = model.id + "->" + lesser->id;
   x.plan.model = lesser;
-  x.plan.quote =
-      MakeQuote(*lesser, key, x.operation, shape, x.plan.body, x.config().useful_output_tokens_min);
+  x.plan.quote = MakeQuote(*lesser, price->price, key, x.operation, shape, x.plan.body,
+                           x.config().useful_output_tokens_min);
   x.routing.need.model = static_cast<std::uint32_t>(lesser - x.config().models.data());
 }
 

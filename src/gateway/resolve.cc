@@ -122,15 +122,13 @@ bool IsRouted(const config::Config& config, const config::Model& model,
 
 }  // namespace
 
-Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
-                const Operation& operation, const dialect::RequestShape& shape,
-                std::string_view body, std::int64_t useful_min) {
+Quote MakeQuote(const config::Model& model, const config::Price& price,
+                const identity::KeyRecord& key, const Operation& operation,
+                const dialect::RequestShape& shape, std::string_view body,
+                std::int64_t useful_min) {
   Quote quote;
-  quote.price = *model.price;
-  if (operation.kind == OperationKind::kCountTokens) {
-    quote.price = {};
-    return quote;
-  }
+  if (operation.kind == OperationKind::kCountTokens) return quote;
+  quote.price = price;
   const auto bytes = static_cast<std::int64_t>(body.size());
   // Looked for only where it matters: the hold decides nothing for a key without a budget.
   const bool elsewhere =
@@ -152,7 +150,8 @@ Quote MakeQuote(const config::Model& model, const identity::KeyRecord& key,
 
 std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const identity::KeyRecord& key,
                                            const RequestHead& head, const Operation& operation,
-                                           dialect::RequestReader& reader, std::string_view body) {
+                                           dialect::RequestReader& reader, std::string_view body,
+                                           Instant now) {
   const config::Config& config = *snapshot.config;
   const std::string_view content_type = head.Find("content-type");
   const bool form = operation.body == BodyKind::kForm;
@@ -201,13 +200,17 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
   if (!model->permission.empty() && !identity::HasPermission(key, model->permission)) {
     return std::unexpected(RefusalReason{.refusal = Refusal::kPermissionDenied});
   }
-  if (!model->price) return std::unexpected(RefusalReason{.refusal = Refusal::kModelUnpriced});
+  const config::PriceVersion* const price = config.PriceOf(*model, shape->model, now);
+  if (price == nullptr) {
+    return std::unexpected(RefusalReason{.refusal = Refusal::kModelUnpriced});
+  }
 
   Plan plan;
   plan.model = model;
   plan.body = body;
   plan.stream = operation.streams || (operation.may_stream && shape->stream);
-  plan.quote = MakeQuote(*model, key, operation, *shape, body, config.useful_output_tokens_min);
+  plan.quote = MakeQuote(*model, price->price, key, operation, *shape, body,
+                         config.useful_output_tokens_min);
   plan.unbounded = form;
   plan.shape = std::move(*shape);
   return plan;

@@ -356,7 +356,6 @@ Result<std::string> Server::Reload(config::Config next) {
                     ", whose secret nobody would see; make it with `weir keys create`, or give it "
                     "a secret");
   }
-  config::CarryPriceVersions(*before, next);
   std::string changes = config::DescribeChanges(config::DiffConfigs(*before, next));
   next = config::WithoutRestartChanges(*before, std::move(next));
   if (auto ensured = EnsureKeys(next); !ensured) return std::unexpected(ensured.error());
