@@ -105,6 +105,9 @@ void NoteMade(Exchange& x, Attempt& attempt, std::string_view response_id) {
 
 Usage OwnCount(const Exchange& x, std::int64_t output_tokens, UsageSource source) {
   if (x.plan.shape.audio) return OwnAudioCount(x.plan, output_tokens, source);
+  // A token may be longer than four bytes, and an upstream makes no more of them than it was told.
+  const std::int64_t bound = x.admission.output_tokens_granted * x.plan.quote.output_choices;
+  if (bound > 0) output_tokens = std::min(output_tokens, bound);
   return {.input_tokens = EstimatedInput(x), .output_tokens = output_tokens, .source = source};
 }
 
