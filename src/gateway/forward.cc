@@ -409,11 +409,17 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
       last_byte = now;
       passage.splitter.Append(*bytes);
       const bool readable = TakeEvents(x, passage);
-      NoteDelivered(x, passage, now, ports);
       if (passage.meter.content_seen()) NoteAlive(attempt, ports, now);
       // What came together with the end leaves together with it, in Finish.
       if (passage.MayLeave(x.streaming) && !co_await PassOn(x, passage, ports, runtime)) {
         broken = JournalError();
+      }
+      // Behind the write: a start after a crash charges what is noted here, and nobody pays for
+      // what still waits for its intent to be on disk.
+      const bool delivered =
+          !passage.caller_gone || x.config().hang_up_rule == config::HangUpRule::kDrainAndBill;
+      if (x.streaming && passage.out.empty() && delivered) {
+        NoteDelivered(x, passage, runtime.Now(), ports);
       }
       if (!readable) {
         broken = Error{ErrorCode::kBadInput, ErrorSource::kUpstream, Retry::kOther,
