@@ -40,7 +40,7 @@ class Includes(unittest.TestCase):
                 ("src/net/http1.cc", "gateway/ports.h"), ("src/store/journal.cc", "ledger/record.h"),
                 ("src/server/worker.cc", "net/loop.h"), ("src/admin/routes.cc", "store/journal.h"),
                 ("src/cli/serve.cc", "admin/routes.h"), ("src/main.cc", "cli/serve.h"),
-                ("src/base/id.cc", "base/id.h"), ("sim/main.cc", "store/journal.h"),
+                ("src/base/id.cc", "base/id.h"), ("src/sim/executor.cc", "store/journal.h"),
                 ("src/ledger/book_test.cc", "policy/quota.h"), ("src/net/http1_test.cc", "gateway/pipeline.h")]:
             with self.subTest(path=path, header=header):
                 self.assertEqual(self.include(path, header), [])
@@ -53,7 +53,7 @@ class Includes(unittest.TestCase):
                 ("src/gateway/pipeline.cc", "net/loop.h"), ("src/telemetry/log.cc", "gateway/ports.h"),
                 ("src/net/http1.cc", "store/journal.h"), ("src/store/journal.cc", "net/loop.h"),
                 ("src/net/http1.cc", "gateway/pipeline.h"), ("src/server/worker.cc", "admin/routes.h"),
-                ("src/admin/routes.cc", "cli/serve.h"), ("sim/main.cc", "net/loop.h"),
+                ("src/admin/routes.cc", "cli/serve.h"), ("src/sim/executor.cc", "net/loop.h"),
                 ("src/ledger/book_test.cc", "server/worker.h"), ("src/base/id.cc", "unknown/x.h")]:
             with self.subTest(path=path, header=header):
                 self.assertEqual(self.include(path, header), ["include"])

@@ -277,7 +277,7 @@ TEST_F(CliTest, EveryShell_KnowsEveryCommandAndOption) {
   const auto app = MakeApp(code);
   const std::string zsh = ZshCompletion(*app);
   const std::string fish = FishCompletion(*app);
-  for (const std::string_view word : {"serve", "demo", "validate", "keys", "mock-upstream",
+  for (const std::string_view word : {"serve", "demo", "validate", "keys", "mock-upstream", "sim",
                                       "version", "completion", "reference", "create", "rotate"}) {
     EXPECT_THAT(zsh, HasSubstr("'" + std::string(word) + ":")) << word;
     EXPECT_THAT(fish, HasSubstr(" -a " + std::string(word) + " ")) << word;

@@ -1,0 +1,314 @@
+#include "sim/auditor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/check.h"
+
+namespace weir::sim {
+namespace {
+
+std::string Who(const CallTruth& call) {
+  return fmt::format("request {} ({})", call.number, ToString(call.id));
+}
+
+std::string UsageText(const Usage& usage) {
+  return fmt::format("{}/{}/{}/{} {}", usage.input_tokens, usage.cached_input_tokens,
+                     usage.output_tokens, usage.reasoning_tokens, Name(usage.source));
+}
+
+std::int64_t CeilQuarter(std::int64_t bytes) { return (bytes + 3) / 4; }
+
+}  // namespace
+
+std::string AttemptMark(std::uint32_t attempt) { return fmt::format("~{}~", attempt); }
+
+void Auditor::Report(std::string_view rule, std::string detail) {
+  if (violation_) return;
+  violation_ = {std::string(rule), std::move(detail), executor_.Now()};
+}
+
+CallTruth& Auditor::OnCall(const RequestId& id, const KeyId& key, const config::KeyLimits& limits) {
+  auto& call = calls_[id];
+  CHECK(call == nullptr, "ids are drawn from 80 bits");
+  call = std::make_unique<CallTruth>();
+  call->number = static_cast<std::uint32_t>(counts_.requests++);
+  call->id = id;
+  call->key = key;
+  call->limits = limits;
+  return *call;
+}
+
+std::uint32_t Auditor::OnAttempt(CallTruth& call) {
+  ++counts_.attempts;
+  call.attempts.emplace_back();
+  return static_cast<std::uint32_t>(call.attempts.size() - 1);
+}
+
+// ---- callers ------------------------------------------------------------------------------------
+
+void Auditor::OnHandOver(CallTruth& call, std::string_view bytes, bool end) {
+  executor_.Note(bytes);
+  for (std::size_t at = bytes.find('~'); at != std::string_view::npos;) {
+    const std::size_t close = bytes.find('~', at + 1);
+    if (close == std::string_view::npos) break;
+    std::uint32_t attempt = 0;
+    const auto read = std::from_chars(bytes.data() + at + 1, bytes.data() + close, attempt);
+    if (read.ptr == bytes.data() + close) {
+      if (call.attempt && *call.attempt != attempt) {
+        Report("I7",
+               fmt::format("{}: bytes of attempts {} and {}", Who(call), *call.attempt, attempt));
+      }
+      call.attempt = attempt;
+    }
+    at = bytes.find('~', close + 1);
+  }
+  const bool reply = call.status >= 200 && call.status <= 299;
+  if (!reply || call.intent == 0) return;
+  call.text_bytes += std::ranges::count(bytes, kTextByte);
+  call.got_reply = true;
+  if (disk_.last_position() < call.intent) {
+    Report("I8", fmt::format("{}: a byte of its reply before its intent (record {}) is on disk",
+                             Who(call), call.intent));
+  }
+  if (!end) return;
+  call.got_end = true;
+  if (call.settlement == 0 || disk_.last_position() < call.settlement) {
+    Report("I6", fmt::format("{}: the end of its reply before its settlement (record {}) is on "
+                             "disk",
+                             Who(call), call.settlement));
+    return;
+  }
+  const Books::Closed& closed = books_.resolved().at(call.id);
+  if (call.told_charge && *call.told_charge != closed.charged) {
+    Report("told", fmt::format("{}: was told {} and charged {} nUSD", Who(call),
+                               call.told_charge->n, closed.charged.n));
+  }
+}
+
+void Auditor::OnFinished(CallTruth& call, const gateway::Exchange& x) {
+  call.finished = true;
+  executor_.Note(static_cast<std::uint64_t>(x.ending) << 32 | static_cast<unsigned>(x.status));
+  if (x.ending == EndingKind::kServed) ++counts_.served;
+  if (call.intent == 0) return;
+  const auto found = books_.resolved().find(call.id);
+  if (found == books_.resolved().end()) {
+    Report("I20", Who(call) + ": ended, and its hold did not");
+    return;
+  }
+  const Books::Closed& closed = found->second;
+  const bool lies = std::ranges::any_of(call.attempts, &AttemptTruth::told_lies);
+  if (!lies && closed.overrun != NanoUsd{0}) {
+    Report("I26", fmt::format("{}: {} nUSD above its hold, and the upstreams kept to their bounds "
+                              "(usage {})",
+                              Who(call), closed.overrun.n, UsageText(closed.usage)));
+  }
+  // The known gap: a disk that is full at the settlement of a JSON reply.
+  const bool unrecorded = x.reason.refusal == Refusal::kLedgerUnavailable;
+  if (!call.got_reply && !unrecorded && !call.hung_up && closed.charged != NanoUsd{0}) {
+    Report("unserved", fmt::format("{}: got status {} and pays {} nUSD", Who(call), x.status,
+                                   closed.charged.n));
+  }
+  if (call.attempts.empty()) return;
+  const AttemptTruth& last = call.attempts.back();
+  if (x.ending == EndingKind::kServed && last.usage && !last.told_lies && call.got_end &&
+      !(closed.usage == *last.usage)) {
+    Report("exact", fmt::format("{}: its upstream said {} and {} was booked", Who(call),
+                                UsageText(*last.usage), UsageText(closed.usage)));
+  }
+  const bool own_count = closed.usage.source == UsageSource::kEstimated ||
+                         closed.usage.source == UsageSource::kCheckpoint;
+  if (own_count && !lies && closed.usage.output_tokens > CeilQuarter(last.text_bytes)) {
+    Report("produced", fmt::format("{}: {} booked, {} bytes of text were made", Who(call),
+                                   UsageText(closed.usage), last.text_bytes));
+  }
+  const bool left_early = x.interrupt.why() == gateway::Interruption::kCallerGone && !last.whole;
+  if (left_early && x.config().hang_up_rule == config::HangUpRule::kAbortAndVoid &&
+      closed.charged != NanoUsd{0}) {
+    Report("void", fmt::format("{}: hung up, and pays {} nUSD in spite of abort_and_void",
+                               Who(call), closed.charged.n));
+  }
+}
+
+// ---- the machine --------------------------------------------------------------------------------
+
+void Auditor::Add(std::span<const std::uint8_t> records) {
+  while (!records.empty() && !violation_) {
+    const auto record = ledger::Decode(records);
+    if (!record) {
+      Report("record", std::string(Name(record.error())));
+      return;
+    }
+    ++counts_.records;
+    if (const auto breach = books_.Add(*record)) Report(breach->rule, breach->detail);
+    const auto note = [&](const RequestId& id, std::uint64_t CallTruth::* position) {
+      const auto call = calls_.find(id);
+      if (call != calls_.end()) (*call->second).*position = books_.position();
+    };
+    if (const auto* intent = std::get_if<ledger::IntentRecord>(&*record)) {
+      note(intent->request, &CallTruth::intent);
+    } else if (const auto* settle = std::get_if<ledger::SettleRecord>(&*record)) {
+      note(settle->request, &CallTruth::settlement);
+      ++counts_.settled;
+      counts_.overruns += settle->overrun.n > 0;
+      executor_.Note(static_cast<std::uint64_t>(settle->charged.n));
+    } else if (const auto* voided = std::get_if<ledger::VoidRecord>(&*record)) {
+      note(voided->request, &CallTruth::settlement);
+      ++counts_.voided;
+    }
+  }
+}
+
+void Auditor::Compare(const gateway::CreditControl& machine) {
+  if (violation_) return;
+  if (const auto problem = machine.book().CheckInvariants()) {
+    Report("I1", *problem);
+    return;
+  }
+  for (const auto& [id, key] : books_.keys()) {
+    const auto standing = machine.Standing(id);
+    if (!standing || standing->settled != ledger::Saturated(key.settled) ||
+        standing->held != ledger::Saturated(key.held) || standing->requests_open != key.open) {
+      Report("I2", fmt::format("key {}: {} settled, {} held, {} open by the records; {} {} {} by "
+                               "the machine",
+                               ToString(id), key.settled, key.held, key.open,
+                               standing ? standing->settled.n : 0, standing ? standing->held.n : 0,
+                               standing ? standing->requests_open : 0));
+      return;
+    }
+  }
+  if (machine.Totals().requests_open != books_.unresolved().size()) {
+    Report("I2", "requests are open that the records do not know");
+  }
+}
+
+void Auditor::OnAdmit(const gateway::AdmitCommand& command, const gateway::AdmitReply& reply,
+                      std::span<const std::uint8_t> records,
+                      const gateway::CreditControl& machine) {
+  executor_.Note(static_cast<std::uint64_t>(reply.refusal) << 40 ^
+                 static_cast<std::uint64_t>(reply.held.n));
+  const Books::Key before = books_.Of(command.key);
+  if (reply.refusal != Refusal::kNone) {
+    ++counts_.refused;
+    if (!records.empty()) Report("refusal", "a refused admission left a record");
+    Compare(machine);
+    return;
+  }
+  ++counts_.admitted;
+  Add(records);
+  if (violation_) return;
+  const auto open = books_.unresolved().find(command.request);
+  if (open == books_.unresolved().end()) {
+    Report("I8", "an admission without an intent");
+    return;
+  }
+  const CallTruth& call = *calls_.at(command.request);
+  // Against what the operator set, which the machine was told by others than the auditor.
+  const ledger::Sum committed = before.settled + before.held + open->second.hold.n;
+  if (call.limits.budget && committed > call.limits.budget->n) {
+    Report("I3", fmt::format("{}: {} committed of a budget of {} nUSD", Who(call), committed,
+                             call.limits.budget->n));
+  }
+  if (call.limits.concurrent_requests > 0 && before.open >= call.limits.concurrent_requests) {
+    Report("concurrency", fmt::format("{}: {} of {} requests were open", Who(call), before.open,
+                                      call.limits.concurrent_requests));
+  }
+  if (open->second.hold != reply.held) Report("I5", Who(call) + ": holds another amount than told");
+  Compare(machine);
+}
+
+void Auditor::OnCommand(std::span<const std::uint8_t> records,
+                        const gateway::CreditControl& machine) {
+  Add(records);
+  Compare(machine);
+}
+
+void Auditor::OnDurable(std::uint64_t position) { promised_ = std::max(promised_, position); }
+
+// ---- crashes ------------------------------------------------------------------------------------
+
+void Auditor::OnRestart(bool power_cut_may_lose, std::uint64_t lost, bool repeated) {
+  executor_.Note(lost);
+  ++counts_.restarts;
+  counts_.lost_records += lost;
+  const std::uint64_t last = disk_.last_position();
+  if (last < promised_ && !power_cut_may_lose) {
+    Report("promise",
+           fmt::format("record {} was durable, and the disk ends at {}", promised_, last));
+  }
+  promised_ = std::min(promised_, last);
+  if (!repeated || power_cut_may_lose) cut_recovery_at_.reset();
+  books_ = {};
+  for (auto& [id, call] : calls_) {
+    if (call->settlement > last) {
+      // Where it had been seen, only a power cut can have taken it: I6 was checked then.
+      call->forgiven = call->forgiven || call->got_end;
+      call->settlement = 0;
+    }
+    if (call->intent > last) {
+      call->forgiven = call->forgiven || call->got_end;
+      call->intent = 0;
+    }
+  }
+}
+
+void Auditor::OnReplayed(const gateway::CreditControl& machine) {
+  const AuditCounts counts = counts_;  // what is read again was counted when it was written
+  for (const Disk::Batch& batch : disk_.batches()) Add(batch.bytes);
+  counts_ = counts;
+  Compare(machine);
+}
+
+void Auditor::OnResolved(std::span<const std::uint8_t> records,
+                         const gateway::CreditControl& machine) {
+  const std::uint64_t position = books_.position();
+  std::map<RequestId, Books::Open> open = books_.unresolved();
+  counts_.recovered += open.size();
+  Add(records);
+  Compare(machine);
+  if (violation_) return;
+  if (!books_.unresolved().empty()) {
+    Report("recovery",
+           fmt::format("{} requests are open after a start", books_.unresolved().size()));
+    return;
+  }
+  for (const auto& [id, was] : open) {
+    const auto found = calls_.find(id);
+    if (found == calls_.end() || !was.delivered) continue;
+    const CallTruth& call = *found->second;
+    // Of a caller who had left, what the rule for hang-ups says is charged, and not what they got.
+    if (call.hung_up || call.forgiven) continue;
+    if (was.delivered->output_tokens > CeilQuarter(call.text_bytes)) {
+      Report("delivered", fmt::format("{}: {} tokens charged by a start, {} bytes were delivered",
+                                      Who(call), was.delivered->output_tokens, call.text_bytes));
+    }
+  }
+  std::map<KeyId, ledger::Sum> settled;
+  for (const auto& [id, key] : books_.keys()) settled[id] = key.settled;
+  if (cut_recovery_at_ == position && settled != cut_recovery_) {
+    Report("recovery", "a repeated recovery came to other accounts");
+  }
+  cut_recovery_at_ = position;
+  cut_recovery_ = std::move(settled);
+}
+
+void Auditor::OnQuiet(const gateway::CreditControl& machine) {
+  Compare(machine);
+  if (!books_.unresolved().empty()) {
+    Report("I20",
+           fmt::format("{} requests hold money although all is quiet", books_.unresolved().size()));
+  }
+  for (const auto& [id, call] : calls_) {
+    if (!call->got_end || call->forgiven) continue;
+    const auto found = books_.resolved().find(id);
+    if (found == books_.resolved().end()) {
+      Report("I6", Who(*call) + ": its end was seen, and its settlement is lost");
+    } else if (call->told_charge && found->second.charged != *call->told_charge) {
+      Report("told", Who(*call) + ": the charge it was told is not the one that is booked");
+    }
+  }
+}
+
+}  // namespace weir::sim

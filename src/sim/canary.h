@@ -1,0 +1,46 @@
+// Bugs that are planted to see whether the simulator finds them. Each is a wrapper in sim/ around a
+// real part, which stays as it is; none is reachable but through `weir sim --canary`.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace weir::sim {
+
+enum class Canary : std::uint8_t {
+  kNone,
+  kAckEarly,      // a settlement is said to be durable before it is
+  kForgetHold,    // a start passes over intents that nothing resolved
+  kChargeAbove,   // a settlement charges the price and not at most the hold
+  kReleaseTwice,  // a hold that is released is released again
+  kStaleBudget,   // an admission sees no budget while another of its key is open
+  kLostWakeup,    // of several who wait for one commit the last is not woken
+  kTornBatch,     // a crash leaves part of a batch
+};
+
+struct CanaryInfo {
+  Canary canary;
+  std::string_view name;
+  // Within this many schedules of 40 actions from seed 1 on it must be found.
+  std::uint64_t seeds = 0;
+};
+inline constexpr auto kCanaries = std::to_array<CanaryInfo>({
+    {Canary::kAckEarly, "ack-early", 50},
+    {Canary::kForgetHold, "forget-hold", 200},
+    {Canary::kChargeAbove, "charge-above-hold", 200},
+    {Canary::kReleaseTwice, "release-twice", 50},
+    {Canary::kStaleBudget, "stale-budget", 200},
+    {Canary::kLostWakeup, "lost-wakeup", 200},
+    {Canary::kTornBatch, "torn-batch", 500},
+});
+
+inline std::optional<Canary> ParseCanary(std::string_view name) {
+  for (const CanaryInfo& info : kCanaries) {
+    if (info.name == name) return info.canary;
+  }
+  return std::nullopt;
+}
+
+}  // namespace weir::sim
