@@ -350,6 +350,7 @@ Result<std::unique_ptr<CreditHost>> CreditHost::Start(std::unique_ptr<store::Jou
   if (!read)
     return std::unexpected(Because("the ledger's journal cannot be replayed: ", read.error()));
 
+  start.tail = state->journal->Tail();
   std::uint64_t first = state->machine.last_position().n + 1;
   start.resolution = state->machine.ResolveOpen(state->options.wall_now(), state->queue);
   if (state->queue.count > 0) {

@@ -71,6 +71,7 @@ class CreditPort final : public gateway::Credit {
 struct CreditStart {
   std::uint64_t records = 0;
   Duration replay_time;
+  store::JournalTail tail;         // what the chain came to, before anything was resolved
   gateway::Resolution resolution;  // of requests that were open at the crash
   gateway::CreditTotals totals;    // after it
 };

@@ -44,6 +44,13 @@ void SleepFor(Duration duration) {
   nanosleep(&wait, nullptr);
 }
 
+std::string Hex(std::span<const std::uint8_t> bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::uint8_t byte : bytes) text += {kDigits[byte >> 4], kDigits[byte & 15]};
+  return text;
+}
+
 Result<void> MakeDataDir(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
@@ -113,6 +120,8 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   credit_ = std::move(*credit);
   log_->Write(telemetry::Level::kInfo, "ledger opened",
               {{"records", static_cast<std::int64_t>(found.records)},
+               {"batches", static_cast<std::int64_t>(found.tail.batches)},
+               {"chain", Hex(found.tail.chain)},
                {"replay_us", found.replay_time.ns / 1000},
                {"open_settled", static_cast<std::int64_t>(found.resolution.settled)},
                {"open_voided", static_cast<std::int64_t>(found.resolution.voided)},

@@ -4,6 +4,7 @@
 // promised. Used by one thread at a time.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -19,6 +20,14 @@ struct JournalBatch {
   std::uint64_t first_position = 1;  // of the first record; positions count from 1 without gaps
   std::uint32_t count = 0;
   std::span<const std::uint8_t> records;
+};
+
+// Where a journal ends, and what proves how it came there: whoever keeps `position` and `chain`
+// elsewhere (an anchor) can later tell a journal that was cut off or rewritten from this one.
+struct JournalTail {
+  std::uint64_t position = 0;  // of the last record; 0: empty
+  std::uint64_t batches = 0;   // known after ReadAll
+  std::array<std::uint8_t, 32> chain{};
 };
 
 // Frozen names: they are in metrics.
@@ -38,12 +47,16 @@ class Journal {
   virtual AppendOutcome Append(const JournalBatch& batch) = 0;
 
   // Calls `visit` with every batch in order. Ends early when `visit` returns a sentence saying what
-  // is wrong with the batch, and fails with it. Fails with kBadInput when the journal was altered.
+  // is wrong with the batch, and fails with it. Fails with kBadInput when the journal was altered;
+  // the sentence names the batch, the last good position and what to do.
   using Visit = std::function<std::optional<std::string>(const JournalBatch& batch)>;
   virtual Result<void> ReadAll(const Visit& visit) = 0;
 
   // Why the last Append was not durable, for the log.
   virtual std::string last_problem() const = 0;
+
+  // The end, as ReadAll and Append left it. Empty for a journal that keeps no chain.
+  virtual JournalTail Tail() const { return {}; }
 };
 
 }  // namespace weir::store

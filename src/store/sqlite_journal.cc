@@ -130,7 +130,7 @@ class Implementation final : public SqliteJournal {
     const auto chain = last->Blob(1);
     if (chain.size() != chain_.size()) {
       return Fail(ErrorCode::kBadInput, ErrorSource::kEnvironment,
-                  "the chain of the last row of the journal is damaged");
+                  "the chain of the last row of the journal is damaged; restore it from a backup");
     }
     std::memcpy(chain_.data(), chain.data(), chain_.size());
     return {};
@@ -151,6 +151,7 @@ class Implementation final : public SqliteJournal {
     if (code != SQLITE_DONE) return Judge(code);
     next_position_ += batch.count;
     chain_ = chain;
+    ++batches_;
     return wal_pages_ >= kCheckpointPages ? Checkpoint() : AppendOutcome::kDurable;
   }
 
@@ -161,37 +162,48 @@ class Implementation final : public SqliteJournal {
     if (!rows) return std::unexpected(rows.error());
     Chain chain{};
     std::uint64_t expected = 1;
+    batches_ = 0;
     int code = rows->Step();
-    for (; code == SQLITE_ROW; code = rows->Step()) {
+    for (; code == SQLITE_ROW; code = rows->Step(), ++batches_) {
       const JournalBatch batch{.first_position = static_cast<std::uint64_t>(rows->Int(0)),
                                .count = static_cast<std::uint32_t>(rows->Int(1)),
                                .records = rows->Blob(2)};
       const std::string where = "journal row " + std::to_string(batch.first_position);
+      const auto altered = [&](const std::string& what) {
+        return Altered(where + ": " + what, expected);
+      };
       if (batch.first_position != expected) {
-        return Altered(where + ": records from " + std::to_string(expected) + " are missing");
+        return altered("records from " + std::to_string(expected) + " are missing");
       }
       chain = chainer_.Next(chain, batch);
       const auto stored = rows->Blob(3);
       if (stored.size() != chain.size() ||
           std::memcmp(stored.data(), chain.data(), chain.size()) != 0) {
-        return Altered(where + ": its chain does not fit, so it or a row before it was changed");
+        return altered("its chain does not fit, so it was changed or put there");
       }
-      if (auto problem = visit(batch)) return Altered(where + ": " + *problem);
+      if (auto problem = visit(batch)) return altered(*problem);
       expected += batch.count;
+      if (see_chain_) see_chain_(expected - 1, chain);
     }
     if (code != SQLITE_DONE) {
-      return Fail(ErrorCode::kBadInput, ErrorSource::kEnvironment, SqliteProblem(db_.get()));
+      return Altered("journal row " + std::to_string(expected) + ": " + SqliteProblem(db_.get()),
+                     expected);
     }
     CHECK(expected == next_position_, "nobody but us writes between FindEnd and here");
     return {};
   }
 
   std::string last_problem() const override { return last_problem_; }
+  JournalTail Tail() const override {
+    return {.position = next_position_ - 1, .batches = batches_, .chain = chain_};
+  }
+  void OnChain(SeeChain see) override { see_chain_ = std::move(see); }
 
  private:
-  static std::unexpected<Error> Altered(std::string what) {
+  static std::unexpected<Error> Altered(const std::string& what, std::uint64_t expected) {
     return Fail(ErrorCode::kBadInput, ErrorSource::kEnvironment,
-                what + "; restore the journal from a backup");
+                what + "; the last good position is " + std::to_string(expected - 1) +
+                    ". Restore the journal from a backup");
   }
 
   AppendOutcome Judge(int code) {
@@ -226,6 +238,8 @@ class Implementation final : public SqliteJournal {
   Chainer chainer_;
   Chain chain_{};  // of the last row; zeros before the first
   std::uint64_t next_position_ = 1;
+  std::uint64_t batches_ = 0;
+  SeeChain see_chain_;
   int wal_pages_ = 0;
   std::string last_problem_;
 };
@@ -240,6 +254,10 @@ Result<std::unique_ptr<SqliteJournal>> SqliteJournal::Open(const std::string& pa
     return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment,
                 std::string("SQLite ") + sqlite3_libversion() +
                     " is too old: strict tables need 3.37 or newer");
+  }
+  if (options.read_only && ::access(path.c_str(), F_OK) != 0) {
+    return Fail(ErrorCode::kNotFound, ErrorSource::kEnvironment,
+                "there is no ledger at " + path + ": " + std::strerror(errno));
   }
   auto lock = FileLock::Take(path + ".lock");
   if (!lock) return std::unexpected(lock.error());
@@ -256,7 +274,15 @@ Result<std::unique_ptr<SqliteJournal>> SqliteJournal::Open(const std::string& pa
   if (options.pages_max > 0) {
     pragmas += "PRAGMA max_page_count=" + std::to_string(options.pages_max) + ";";
   }
-  if (auto set = Execute(db->get(), pragmas.c_str()); !set) return std::unexpected(set.error());
+  // A WAL that a kill left behind is read where it lies: copying it over would be a change.
+  if (options.read_only) pragmas += "PRAGMA query_only=ON;";
+  if (auto set = Execute(db->get(), pragmas.c_str()); !set) {
+    set.error().detail = path + ": " + set.error().detail;
+    return std::unexpected(set.error());
+  }
+  if (options.read_only) {
+    sqlite3_db_config(db->get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  }
   if (auto version = Migrate(db->get(), "journal"); !version) {
     version.error().detail = path + ": " + version.error().detail;
     return std::unexpected(version.error());

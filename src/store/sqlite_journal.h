@@ -25,17 +25,28 @@ class SqliteJournal : public Journal {
   struct Options {
     config::Durability durability = config::Durability::kProcess;
     std::int64_t pages_max = 0;  // of 4 KiB; at this size Append answers kNoSpace. 0: the disk's
+    // Only to look: the file must exist, nothing in it is changed, not even by a checkpoint at the
+    // end. The lock is taken all the same, because a gateway must not run meanwhile. Append must
+    // not be called.
+    bool read_only = false;
   };
 
   // Opens or makes the journal at `path`, locks `path`.lock, migrates.
-  //   fails  kConflict when another process has it or a newer program made it; kUnavailable when
-  //          SQLite or the file system fails. The detail is one sentence for whoever started us.
+  //   fails  kConflict when another process has it or a newer program made it; kBadInput when its
+  //          end is damaged; kNotFound when read_only finds none; kUnavailable when SQLite or the
+  //          file system fails. The detail is one sentence for whoever started us.
   static Result<std::unique_ptr<SqliteJournal>> Open(const std::string& path,
                                                      const Options& options);
   static Result<std::unique_ptr<SqliteJournal>> Open(const std::string& path,
                                                      config::Durability durability) {
     return Open(path, Options{.durability = durability});
   }
+
+  // The anchor check of ReadAll: called with the position and the chain of every batch as it is
+  // verified, in order.
+  using SeeChain =
+      std::function<void(std::uint64_t last_position, std::span<const std::uint8_t, 32> chain)>;
+  virtual void OnChain(SeeChain see) = 0;
 
   // The version of SQLite that runs, for the log of the start.
   static const char* SqliteVersion();

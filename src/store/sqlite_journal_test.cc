@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <vector>
 
 #include "store/sqlite.h"
@@ -161,6 +162,89 @@ TEST_F(JournalTest, Altered_IsNamed) {
     EXPECT_EQ(read.error().code, ErrorCode::kBadInput) << row.what;
     EXPECT_NE(read.error().detail.find(row.says), std::string::npos) << read.error().detail;
   }
+}
+
+TEST_F(JournalTest, Altered_NamesTheLastGoodPositionAndWhatToDo) {
+  {
+    auto journal = Open();
+    ASSERT_EQ(Append(*journal, 1, 4, {1}), AppendOutcome::kDurable);
+    ASSERT_EQ(Append(*journal, 5, 2, {2}), AppendOutcome::kDurable);
+  }
+  Alter("UPDATE journal SET records = x'00' WHERE first_position = 5");
+  auto journal = Open();
+  const auto read = ReadAll(*journal);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().detail,
+            "journal row 5: its chain does not fit, so it was changed or put there; the last good "
+            "position is 4. Restore the journal from a backup");
+}
+
+TEST_F(JournalTest, Tail_IsTheSameAfterAReopening_AndTellsACutOffEnd) {
+  JournalTail tail;
+  {
+    auto journal = Open();
+    EXPECT_EQ(journal->Tail().position, 0U);
+    ASSERT_EQ(Append(*journal, 1, 2, {1, 2}), AppendOutcome::kDurable);
+    ASSERT_EQ(Append(*journal, 3, 1, {3}), AppendOutcome::kDurable);
+    tail = journal->Tail();
+    EXPECT_EQ(tail.position, 3U);
+    EXPECT_EQ(tail.batches, 2U);
+  }
+  {
+    auto journal = Open();
+    std::vector<std::uint64_t> seen;
+    std::vector<std::uint8_t> last;
+    journal->OnChain([&](std::uint64_t position, std::span<const std::uint8_t, 32> chain) {
+      seen.push_back(position);
+      last.assign(chain.begin(), chain.end());
+    });
+    ASSERT_TRUE(ReadAll(*journal));
+    EXPECT_EQ(seen, (std::vector<std::uint64_t>{2, 3}));
+    EXPECT_EQ(last, Bytes(tail.chain.begin(), tail.chain.end()));
+    EXPECT_EQ(journal->Tail().chain, tail.chain);
+    EXPECT_EQ(journal->Tail().batches, 2U);
+  }
+  Alter("DELETE FROM journal WHERE first_position = 3");
+  auto journal = Open();
+  ASSERT_TRUE(ReadAll(*journal));
+  EXPECT_EQ(journal->Tail().position, 2U);
+  EXPECT_NE(journal->Tail().chain, tail.chain);
+}
+
+TEST_F(JournalTest, ReadOnly_ChangesNothing_AndMakesNothing) {
+  EXPECT_EQ(SqliteJournal::Open(path, {.read_only = true}).error().code, ErrorCode::kNotFound);
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+  const auto state = [&] {
+    std::vector<std::pair<std::string, std::string>> files;
+    for (const std::string name : {"ledger.db", "ledger.db-wal", "ledger.db-shm"}) {
+      std::ifstream in(folder + "/" + name, std::ios::binary);
+      files.emplace_back(name, std::string(std::istreambuf_iterator<char>(in), {}));
+    }
+    return files;
+  };
+  // A child that is killed leaves what it wrote in the WAL.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto journal = SqliteJournal::Open(path, config::Durability::kProcess);
+    if (!journal || Append(**journal, 1, 1, {7}) != AppendOutcome::kDurable) ::_exit(1);
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  const auto before = state();
+  ASSERT_FALSE(before[1].second.empty());
+  {
+    auto journal = Open({.read_only = true});
+    ASSERT_NE(journal, nullptr);
+    EXPECT_EQ(ReadAll(*journal).value(), (std::vector<Bytes>{{7}}));
+  }
+  EXPECT_EQ(state(), before);
+}
+
+TEST_F(JournalTest, ReadOnly_BesideAGateway_IsRefused) {
+  auto journal = Open();
+  EXPECT_EQ(SqliteJournal::Open(path, {.read_only = true}).error().code, ErrorCode::kConflict);
 }
 
 TEST_F(JournalTest, GapInPositions_IsOurBug) {
