@@ -41,6 +41,7 @@ struct OptionWord {
 std::vector<OptionWord> OptionsOf(const CLI::App& app) {
   std::vector<OptionWord> words;
   for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group().empty()) continue;  // hidden
     for (const std::string& name : option->get_lnames()) {
       const std::string type = option->get_type_name();
       words.push_back({.word = "--" + name,

@@ -136,11 +136,13 @@ std::optional<config::Config> LoadConfig(const std::string& file, const config::
 }
 
 int RunGateway(config::Config config, const std::function<void(const Ready&)>& ready,
-               const std::function<std::optional<config::Config>()>& reload) {
+               const std::function<std::optional<config::Config>()>& reload,
+               std::optional<server::CrashPlan> crash) {
   server::Server::BlockSignals();
   server::ServerOptions options;
   options.config = std::move(config);
   options.version = kVersion;
+  options.crash = crash;
   options.page = admin::PublicPage;
   if (const auto pepper = EnvironmentVariable("WEIR_KEY_PEPPER"); pepper && !pepper->empty()) {
     options.pepper = Secret(*pepper);
@@ -199,6 +201,11 @@ int RunGateway(config::Config config, const std::function<void(const Ready&)>& r
 }
 
 int RunServe(const ServeOptions& options) {
+  std::optional<server::CrashPlan> crash;
+  if (!options.crash_at.empty() && !(crash = server::ParseCrashPlan(options.crash_at))) {
+    std::fprintf(stderr, "weir: --crash-at takes NAME[:N]; src/server/crash_point.h lists names\n");
+    return kExitUsage;
+  }
   const auto load = [&options]() -> std::optional<config::Config> {
     auto config = LoadConfig(options.config_file, EnvironmentVariable);
     if (!config) return std::nullopt;
@@ -247,7 +254,8 @@ int RunServe(const ServeOptions& options) {
         auto next = load();
         if (next) add_first_key(*next);
         return next;
-      });
+      },
+      crash);
 }
 
 }  // namespace weir::cli

@@ -81,6 +81,7 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   HardenProcess();
   std::unique_ptr<Server> server(new Server());
   server->started_at_ = WallNow();
+  if (options.crash) server->crash_ = std::make_shared<CrashPoint>(*options.crash);
   server->log_ = std::make_unique<telemetry::Log>(
       telemetry::LogOptions{.fd = options.log_fd, .exchanges = true});
   server->file_ = std::make_shared<const config::Config>(options.config);
@@ -115,7 +116,9 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   CreditHost::Options credit_options;
   credit_options.wall_now = WallNow;
   credit_options.keys_expected = keys_->table()->size();
-  auto credit = CreditHost::Start(std::move(*journal), std::move(credit_options), found);
+  std::unique_ptr<store::Journal> ledger = std::move(*journal);
+  if (crash_) ledger = WithCrashPoint(std::move(ledger), crash_);
+  auto credit = CreditHost::Start(std::move(ledger), std::move(credit_options), found);
   if (!credit) return std::unexpected(credit.error());
   credit_ = std::move(*credit);
   log_->Write(telemetry::Level::kInfo, "ledger opened",
@@ -219,7 +222,8 @@ void Server::MakeWorkers(const ServerOptions& options) {
           .on_rest = [this](const routing::RestBegan& rest) { LogRest(rest); },
           .on_probe = [this](routing::Outcome outcome) { pool_metrics_.CountProbe(outcome); }});
   for (std::int32_t i = 0; i < count; ++i) {
-    workers_.push_back(std::make_unique<Worker>(i, count, *shared_, *credit_, *pool_, snapshot));
+    workers_.push_back(
+        std::make_unique<Worker>(i, count, *shared_, *credit_, *pool_, snapshot, crash_));
   }
 }
 

@@ -24,6 +24,7 @@
 #include "config/config.h"
 #include "gateway/exchange.h"
 #include "net/http_server.h"
+#include "server/crash_point.h"
 #include "server/credit_host.h"
 #include "server/pool_host.h"
 #include "server/pool_metrics.h"
@@ -45,6 +46,7 @@ struct ServerOptions {
   int log_fd = 2;
   std::string version;
   decltype(SessionShared::page) page;  // see SessionShared
+  std::optional<CrashPlan> crash;      // for tests: where the process ends itself
 };
 
 // A key that was made now, because the configuration names it: the only time its secret is known.
@@ -115,6 +117,7 @@ class Server {
   void Publish();
   void Drain();
 
+  std::shared_ptr<CrashPoint> crash_;  // null but in tests
   Instant started_at_;
   std::uint16_t port_ = 0;
   std::uint16_t admin_port_ = 0;

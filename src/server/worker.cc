@@ -32,7 +32,7 @@ void Worker::Mailbox::NotifyGrants() {
 
 Worker::Worker(std::int32_t index, std::int32_t workers, const SessionShared& shared,
                CreditHost& credit, PoolHost& pool,
-               std::shared_ptr<const gateway::Snapshot> snapshot)
+               std::shared_ptr<const gateway::Snapshot> snapshot, std::shared_ptr<CrashPoint> crash)
     : index_(index),
       workers_(workers),
       upstreams_(loop_),
@@ -40,8 +40,15 @@ Worker::Worker(std::int32_t index, std::int32_t workers, const SessionShared& sh
       credit_(credit, mailbox_),
       accounts_(pool, mailbox_),
       prober_(pool, upstreams_, loop_),
-      session_(index, shared, loop_, upstreams_, credit_, accounts_, snapshot),
-      http_(loop_, session_, ShareOf(snapshot->config->caller_limits)) {}
+      crash_(crash == nullptr
+                 ? nullptr
+                 : std::make_unique<CrashPorts>(std::move(crash), upstreams_, credit_)),
+      session_(index, shared, loop_,
+               crash_ ? crash_->upstreams() : static_cast<gateway::Upstreams&>(upstreams_),
+               crash_ ? crash_->credit() : static_cast<gateway::Credit&>(credit_), accounts_,
+               snapshot),
+      http_(loop_, crash_ ? crash_->Wrap(session_) : static_cast<net::HttpHandler&>(session_),
+            ShareOf(snapshot->config->caller_limits)) {}
 
 Worker::~Worker() { StopAndJoin(); }
 

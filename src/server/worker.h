@@ -15,6 +15,7 @@
 #include "net/http_server.h"
 #include "net/loop.h"
 #include "net/upstream_pool.h"
+#include "server/crash_point.h"
 #include "server/credit_host.h"
 #include "server/pool_host.h"
 #include "server/prober.h"
@@ -24,9 +25,10 @@ namespace weir::server {
 
 class Worker {
  public:
-  // `workers` share the connections a node may have.
+  // `workers` share the connections a node may have. `crash` is for tests and nearly always null.
   Worker(std::int32_t index, std::int32_t workers, const SessionShared& shared, CreditHost& credit,
-         PoolHost& pool, std::shared_ptr<const gateway::Snapshot> snapshot);
+         PoolHost& pool, std::shared_ptr<const gateway::Snapshot> snapshot,
+         std::shared_ptr<CrashPoint> crash);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -78,6 +80,7 @@ class Worker {
   CreditPort credit_;
   AccountPort accounts_;
   Prober prober_;
+  std::unique_ptr<CrashPorts> crash_;  // nearly always null
   Session session_;
   net::HttpServer http_;
   std::thread thread_;

@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
 """kill -9 of the real process under load, again and again, then three logs must tell the same story.
 
-    ./dev crash --cycles N [--streams 50] [--seed S]
+    ./dev crash --cycles N [--streams 50] [--seed S] [--at any|random|NAME] [--evidence FILE]
+
+Half of the kills come at a random moment. The others come at a named point, where the process ends itself
+(`--crash-at` of `weir serve`, src/server/crash_point.h): before and after the commit of an intent, before and
+after that of a settlement, before the end of a reply and behind it, and twice in a row while the start after a
+crash resolves what was open. POINTS says what each one is. `--at` asks for one kind alone.
 
 Three witnesses that do not know each other: the callers write down what they saw, the upstream what it sent,
 the gateway what it booked. The auditor joins them and counts
@@ -14,14 +19,19 @@ the gateway what it booked. The auditor joins them and counts
 
 Lost and double must be zero. A request left open after the last start is lost too: its hold would never
 come back. The callers, the upstream and the moments of the kills come from the seed.
+
+A run of 500 cycles or more adds a line to test/evidence/crash.jsonl; --evidence names another file.
 """
 import argparse
 import asyncio
+import collections
+import datetime
 import json
 import os
 import random
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -42,6 +52,23 @@ LAG_TOKENS = int(0.3 / EVENT_SECONDS) * TOKENS_PER_EVENT
 # Our own count of the input, which stands in when the upstream could not say: bytes of the body / 4, where
 # the body the upstream saw may be edited a little.
 INPUT_SLACK_TOKENS = 64
+
+# What is killed where, and what must be on disk then. The numbers are those of the failure matrix that the
+# ledger was designed from: E1 to E9.
+POINTS = {
+    "intent_commit": "E1: the hold is taken in memory and nothing of it is on disk",
+    "intent_durable": "E2: the hold is on disk, nothing was sent upstream",
+    "dispatched": "E3: the upstream answers, the caller has no byte",
+    "checkpoint": "E4: in the middle of a stream, a note of what was delivered is on disk",
+    "usage_read": "E5: the usage is known, the settlement is not even queued",
+    "settle_commit": "E5: the settlement is queued, its commit has not begun",
+    "committed": "E6: the commit is done, nobody was told of it",
+    "settled": "E7: the settlement is on disk, the end of the reply was not sent",
+    "final_byte": "E8: the caller has it all",
+    "recovery": "E9: the start is about to write how it resolves what was open; twice, then once behind it",
+}
+LONG_RUN = 500
+EVIDENCE = os.path.join(weir.ROOT, "test", "evidence", "crash.jsonl")
 
 CONFIG = """
 listen: 127.0.0.1:{port}
@@ -198,6 +225,51 @@ class Callers:
             writer.transport.abort()
 
 
+class Doomed(weir.Process):
+    """A gateway that ends itself at a point. It may do so before it listens."""
+
+    def __init__(self, folder, port, point):
+        super().__init__([weir.binary(), "serve", "--config", os.path.join(folder, "weir.yaml"), "--crash-at", point],
+                         folder)
+        self.port = port
+
+    def died(self, seconds):
+        """Whether it killed itself within that time; it is killed if not."""
+        try:
+            status = self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.log.close()
+            return False
+        self.child.stdout.close()
+        self.log.close()
+        if status != -9:
+            raise SystemExit(f"the gateway ended with {status} instead of at its point:\n{self.errors()}")
+        return True
+
+
+class Counting(weir.Tally):
+    """Knows how many facts of each kind were wrong: "lost", "double"."""
+
+    def __init__(self):
+        super().__init__()
+        self.wrong = collections.Counter()
+
+    def check(self, name, good, why=""):
+        self.wrong[name.split(":")[0]] += not good
+        return super().check(name, good, why)
+
+
+def plan_of(options, cycle, chance):
+    """None for a random moment, or "POINT:N" for a named one."""
+    names = list(POINTS) if options.at == "any" else [options.at]
+    if options.at == "random" or (options.at == "any" and cycle % 2 == 0):
+        return None
+    name = names[cycle // 2 % len(names)]
+    # Deep in the run of the process as often as at its first request.
+    return name if name == "recovery" else f"{name}:{chance.choice((1, 1, 2, 5, 20))}"
+
+
 async def crash(options, folder):
     upstream = Upstream()
     await upstream.start()
@@ -207,9 +279,20 @@ async def crash(options, folder):
     chance = random.Random(options.seed)
     callers = Callers(port, options.streams, options.seed)
     loop = asyncio.get_running_loop()
-    tasks, starts = [], []
+    tasks, starts, reached = [], [], collections.Counter()
     for cycle in range(options.cycles):
         began = time.monotonic()
+        plan = plan_of(options, cycle, chance) if tasks else None
+        if plan is not None:
+            # The start after a crash is itself killed: before it writes, again, and right after it wrote.
+            for point in ("recovery", "recovery", "recovered") if plan == "recovery" else (plan,):
+                doomed = Doomed(folder, port, point)
+                died = await loop.run_in_executor(None, doomed.died, options.seconds + 2)
+                reached[point.split(":")[0]] += died
+                if not died:
+                    reached["missed"] += 1
+                    break
+            continue
         server = await loop.run_in_executor(None, weir.Server, config, folder, port)
         starts.append(time.monotonic() - began)
         if not tasks:
@@ -219,7 +302,8 @@ async def crash(options, folder):
             raise SystemExit(f"the gateway ended by itself in cycle {cycle}:\n{server.errors()}")
         server.kill()
         server.log.close()
-        if (cycle + 1) % 10 == 0:
+        reached["random"] += 1
+        if (cycle + 1) % 10 < 2:
             print(f"{cycle + 1} cycles, {len(callers.log)} requests", flush=True)
     # The last start recovers; the callers finish what they have, and the process ends as it should.
     server = await loop.run_in_executor(None, weir.Server, config, folder, port)
@@ -228,7 +312,7 @@ async def crash(options, folder):
     await asyncio.gather(*tasks)
     status = await loop.run_in_executor(None, server.stop)
     upstream.server.close()
-    return upstream, callers.log, status, starts, server
+    return upstream, callers.log, status, starts, server, reached
 
 
 def audit(tally, upstream, callers, records):
@@ -314,18 +398,36 @@ def audit(tally, upstream, callers, records):
         "unrecovered_usd": unrecovered_nano / 1e9, "unrecovered_tokens_max": unrecovered_tokens_max}
 
 
+def keep(options, callers, records, reached, tally, story, seconds):
+    """One line for whoever asks what was ever tried."""
+    path = options.evidence or EVIDENCE
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    commit = subprocess.run(["git", "-C", weir.ROOT, "describe", "--always", "--dirty", "--abbrev=12"],
+                            capture_output=True, text=True, check=False).stdout.strip()
+    line = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "commit": commit,
+            "seed": options.seed, "streams": options.streams, "cycles": options.cycles, "kills": dict(sorted(reached.items())),
+            "requests": len(callers), "records": len(records), "lost": tally.wrong["lost"],
+            "double": tally.wrong["double"], "wrong": tally.failed, "facts": tally.passed,
+            "unrecovered_usd": round(story["unrecovered_usd"], 9),
+            "unrecovered_tokens_max": story["unrecovered_tokens_max"], "seconds": round(seconds)}
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cycles", type=int, default=10)
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1.5, help="the longest time between a start and its kill")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--at", choices=["any", "random", *POINTS], default="any", help="where the kills come")
+    parser.add_argument("--evidence", metavar="FILE", help="add a line with the result")
     options = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="weir-crash-")
-    tally = weir.Tally()
+    tally = Counting()
     started = time.monotonic()
     print(f"seed {options.seed}", flush=True)
-    upstream, callers, status, starts, server = asyncio.run(crash(options, folder))
+    upstream, callers, status, starts, server, reached = asyncio.run(crash(options, folder))
     tally.check("the last process ends cleanly", status == 0, f"{status}\n{server.errors()}")
     records = journal.read(os.path.join(folder, "data"))
     story = audit(tally, upstream, callers, records)
@@ -334,7 +436,13 @@ def main():
           f"{len(callers)} requests, {len(upstream.sent)} reached the upstream; journal: {kinds[0]} intents, "
           f"{kinds[1]} checkpoints, {kinds[2]} settled, {kinds[3]} voided")
     print(" ".join(f"{name}={value}" for name, value in story.items()))
-    print(f"{tally.passed} facts agree")
+    print("killed " + " ".join(f"{name}={count}" for name, count in sorted(reached.items())))
+    if options.at == "any" and options.cycles >= 4 * len(POINTS):
+        for point in (*POINTS, "recovered"):
+            tally.check("every point was reached", reached[point] > 0, f"{point}: {dict(reached)}")
+    print(f"lost={tally.wrong['lost']} double={tally.wrong['double']}; {tally.passed} facts agree")
+    if options.evidence or options.cycles >= LONG_RUN:
+        keep(options, callers, records, reached, tally, story, time.monotonic() - started)
     tally.passed = options.cycles  # what is counted are cycles, not the thousands of facts about them
     if tally.failed:
         print(f"kept: {folder}")
