@@ -13,7 +13,7 @@ Breach Of(std::string_view rule, const RequestId& request, std::string_view what
 
 }  // namespace
 
-NanoUsd PriceByHand(const ledger::PinnedPrice& price, const Usage& usage) {
+NanoUsd PriceByHand(const config::Price& price, const Usage& usage) {
   if (usage.source == UsageSource::kNone) return {};
   const auto times = [](std::int64_t rate, std::int64_t count) {
     return static_cast<__int128>(rate) * count;
@@ -53,11 +53,33 @@ std::optional<Breach> Books::Take(const ledger::IntentRecord& record) {
     return sim::Of("I4", record.request, "admitted twice");
   }
   if (record.hold < NanoUsd{0}) return sim::Of("I5", record.request, "a negative hold");
-  open_[record.request] = {record.key, record.price, record.hold, record.output_tokens_bound,
+  if (!prices_.contains(record.price_id)) {
+    return sim::Of("price", record.request, "admitted at a price that no record has");
+  }
+  open_[record.request] = {record.key, record.price_id, record.hold, record.output_tokens_bound,
                            {},         position_};
   Key& key = keys_[record.key];
   key.held += record.hold.n;
   ++key.open;
+  return std::nullopt;
+}
+
+std::optional<Breach> Books::Take(const ledger::ExtendRecord& record) {
+  const auto found = open_.find(record.request);
+  if (found == open_.end()) return sim::Of("I4", record.request, "an extension of none open");
+  if (record.hold < NanoUsd{0}) return sim::Of("I5", record.request, "a negative hold");
+  found->second.hold = found->second.hold + record.hold;
+  found->second.output_tokens_bound += record.output_tokens_bound;
+  keys_[found->second.key].held += record.hold.n;
+  return std::nullopt;
+}
+
+std::optional<Breach> Books::Take(const ledger::PriceRecord& record) {
+  const auto price = config::DecodePrice(record.bytes);
+  if (!price) return Breach{"price", "a record of a price holds none"};
+  if (!prices_.emplace(record.id, *price).second) {
+    return Breach{"price", "a price was written down twice"};
+  }
   return std::nullopt;
 }
 
@@ -73,7 +95,7 @@ std::optional<Breach> Books::Take(const ledger::CheckpointRecord& record) {
 }
 
 std::optional<Breach> Books::Close(const RequestId& request, const KeyId& key,
-                                   const ledger::PinnedPrice& price, const Closed& closed,
+                                   std::optional<std::uint64_t> price_id, const Closed& closed,
                                    NanoUsd released) {
   const auto found = open_.find(request);
   if (found == open_.end()) {
@@ -82,7 +104,9 @@ std::optional<Breach> Books::Close(const RequestId& request, const KeyId& key,
   }
   const Open& open = found->second;
   if (!(open.key == key)) return sim::Of("I4", request, "resolved for another key");
-  if (!(open.price == price)) return sim::Of("I24", request, "settled at another price");
+  if (price_id && *price_id != open.price_id) {
+    return sim::Of("I24", request, "settled at another price");
+  }
   if (closed.charged < NanoUsd{0} || closed.charged > open.hold) {
     return sim::Of("I5", request,
                    fmt::format("{} charged of {} nUSD held", closed.charged.n, open.hold.n));
@@ -90,7 +114,7 @@ std::optional<Breach> Books::Close(const RequestId& request, const KeyId& key,
   if (closed.voided) {
     if (released != open.hold) return sim::Of("I5", request, "released another amount than held");
   } else {
-    const NanoUsd by_hand = PriceByHand(price, closed.usage);
+    const NanoUsd by_hand = PriceByHand(prices_.at(open.price_id), closed.usage);
     if (closed.charged + closed.overrun != by_hand ||
         closed.charged != std::min(by_hand, open.hold)) {
       return sim::Of("I5", request,
@@ -114,7 +138,7 @@ std::optional<Breach> Books::Close(const RequestId& request, const KeyId& key,
 }
 
 std::optional<Breach> Books::Take(const ledger::SettleRecord& record) {
-  return Close(record.request, record.key, record.price,
+  return Close(record.request, record.key, record.price_id,
                {.charged = record.charged,
                 .overrun = record.overrun,
                 .usage = record.usage,
@@ -123,7 +147,7 @@ std::optional<Breach> Books::Take(const ledger::SettleRecord& record) {
 }
 
 std::optional<Breach> Books::Take(const ledger::VoidRecord& record) {
-  return Close(record.request, record.key, record.price,
+  return Close(record.request, record.key, std::nullopt,
                {.usage = record.usage, .voided = true, .cause = record.cause}, record.released);
 }
 

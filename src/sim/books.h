@@ -10,13 +10,14 @@
 #include "base/id.h"
 #include "base/money.h"
 #include "base/usage.h"
+#include "config/price_codec.h"
 #include "ledger/account.h"
 #include "ledger/record.h"
 
 namespace weir::sim {
 
 // What usage costs at a price: exact in pico-USD, rounded up once.
-NanoUsd PriceByHand(const ledger::PinnedPrice& price, const Usage& usage);
+NanoUsd PriceByHand(const config::Price& price, const Usage& usage);
 
 // A rule of the ledger that was broken.
 struct Breach {
@@ -36,7 +37,7 @@ class Books {
   };
   struct Open {
     KeyId key;
-    ledger::PinnedPrice price;
+    std::uint64_t price_id = 0;
     NanoUsd hold;
     std::int64_t output_tokens_bound = 0;
     std::optional<Usage> delivered;
@@ -67,10 +68,16 @@ class Books {
   std::optional<Breach> Take(const ledger::SettleRecord& record);
   std::optional<Breach> Take(const ledger::VoidRecord& record);
   std::optional<Breach> Take(const ledger::FundRecord& record);
+  std::optional<Breach> Take(const ledger::ExtendRecord& record);
+  std::optional<Breach> Take(const ledger::PriceRecord& record);
+  // The workload has no wallets.
+  std::optional<Breach> Take(const ledger::GrantRecord&) { return std::nullopt; }
+  std::optional<Breach> Take(const ledger::GrantEndRecord&) { return std::nullopt; }
   std::optional<Breach> Close(const RequestId& request, const KeyId& key,
-                              const ledger::PinnedPrice& price, const Closed& closed,
+                              std::optional<std::uint64_t> price_id, const Closed& closed,
                               NanoUsd released);
 
+  std::map<std::uint64_t, config::Price> prices_;
   std::map<KeyId, Key> keys_;
   std::map<RequestId, Open> open_;
   std::map<RequestId, Closed> closed_;

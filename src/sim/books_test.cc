@@ -13,7 +13,6 @@ namespace {
 using ledger::CheckpointRecord;
 using ledger::FundRecord;
 using ledger::IntentRecord;
-using ledger::PinnedPrice;
 using ledger::Record;
 using ledger::ResolveCause;
 using ledger::SettleRecord;
@@ -21,30 +20,36 @@ using ledger::VoidRecord;
 
 constexpr KeyId kKey{{0, 1}};
 constexpr RequestId kOne{{1, 1}};
-constexpr PinnedPrice kPrice{.version = 1,
-                             .input = {1'000'000},
-                             .cached_input = {250'000},
-                             .cache_write = {1'250'000},
-                             .output = {4'000'000},
-                             .per_request = {7}};
+const config::Price kPrice{.input = {1'000'000},
+                           .cached_input = {250'000},
+                           .cache_write = {1'250'000},
+                           .output = {4'000'000},
+                           .per_request = {7}};
+const std::uint64_t kPriceId = config::IdOf(kPrice).n;
+
+ledger::PriceRecord PriceOnce() {
+  ledger::PriceRecord record{.time = {}, .id = kPriceId, .bytes = {}};
+  config::EncodePrice(kPrice, record.bytes);
+  return record;
+}
 
 Usage Used(std::int64_t input, std::int64_t output, UsageSource source = UsageSource::kProvider) {
   return {.input_tokens = input, .output_tokens = output, .source = source};
 }
 
 IntentRecord Intent(std::int64_t hold) {
-  return {.request = kOne, .key = kKey, .price = kPrice, .hold = {hold}};
+  return {.request = kOne, .key = kKey, .price_id = kPriceId, .hold = {hold}};
 }
 SettleRecord Settle(std::int64_t charged, std::int64_t overrun, Usage usage) {
   return {.request = kOne,
           .key = kKey,
-          .price = kPrice,
+          .price_id = kPriceId,
           .charged = {charged},
           .overrun = {overrun},
           .usage = usage};
 }
 VoidRecord Void(std::int64_t released) {
-  return {.request = kOne, .key = kKey, .price = kPrice, .released = {released}};
+  return {.request = kOne, .key = kKey, .released = {released}};
 }
 FundRecord Fund(std::int64_t amount, std::uint32_t leg = 0, bool capped = true) {
   return {.key = kKey, .amount = {amount}, .capped = capped, .leg = leg};
@@ -57,7 +62,7 @@ TEST(PriceByHand, RoundsUpOnce_AndCountsEachKindOfToken) {
                                  .output_tokens = 5,
                                  .source = UsageSource::kProvider}),
             NanoUsd{23'507});
-  PinnedPrice tiny;
+  config::Price tiny;
   tiny.output = {1};
   EXPECT_EQ(PriceByHand(tiny, Used(0, 1)), NanoUsd{1});
   EXPECT_EQ(PriceByHand(tiny, Used(0, 1000)), NanoUsd{1});
@@ -69,13 +74,10 @@ TEST(PriceByHand, RoundsUpOnce_AndCountsEachKindOfToken) {
 
 TEST(Books, RecordsOfAWholeLife_AddUp) {
   Books books;
-  for (const Record& record :
-       std::vector<Record>{Fund(10'000), Intent(9'000),
-                           CheckpointRecord{.request = kOne,
-                                            .key = kKey,
-                                            .price = kPrice,
-                                            .usage = Used(1, 1, UsageSource::kCheckpoint)},
-                           Settle(5'007, 0, Used(1, 1))}) {
+  for (const Record& record : std::vector<Record>{
+           PriceOnce(), Fund(10'000), Intent(9'000),
+           CheckpointRecord{.request = kOne, .usage = Used(1, 1, UsageSource::kCheckpoint)},
+           Settle(5'007, 0, Used(1, 1))}) {
     const auto breach = books.Add(record);
     ASSERT_FALSE(breach) << breach->rule << ": " << breach->detail;
   }
@@ -83,23 +85,22 @@ TEST(Books, RecordsOfAWholeLife_AddUp) {
   EXPECT_TRUE(books.Of(kKey).held == 0);
   EXPECT_EQ(books.Of(kKey).open, 0);
   EXPECT_TRUE(books.unresolved().empty());
-  EXPECT_EQ(books.resolved().at(kOne).position, 4U);
+  EXPECT_EQ(books.resolved().at(kOne).position, 5U);
 }
 
 TEST(Books, EachWayOfBeingWrong_IsFound) {
-  PinnedPrice dearer = kPrice;
-  dearer.output.p += 1;
   SettleRecord other_price = Settle(5'007, 0, Used(1, 1));
-  other_price.price = dearer;
+  other_price.price_id = kPriceId + 1;
   SettleRecord other_key = Settle(5'007, 0, Used(1, 1));
   other_key.key = KeyId{{0, 2}};
   VoidRecord recovered = Void(9'000);
   recovered.cause = ResolveCause::kRecovery;
   SettleRecord recovered_charge = Settle(5'007, 0, Used(1, 1));
   recovered_charge.cause = ResolveCause::kRecovery;
-  const CheckpointRecord note{
-      .request = kOne, .key = kKey, .price = kPrice, .usage = Used(1, 5, UsageSource::kCheckpoint)};
+  const CheckpointRecord note{.request = kOne, .usage = Used(1, 5, UsageSource::kCheckpoint)};
   CheckpointRecord less = note;
+  IntentRecord unpriced = Intent(1);
+  unpriced.price_id = 5;
   less.usage.output_tokens = 4;
   const struct {
     std::string why;
@@ -128,10 +129,13 @@ TEST(Books, EachWayOfBeingWrong_IsFound) {
       {"a checkpoint that goes back", {Intent(9'000), note, less}, "checkpoint"},
       {"voided by a start in spite of a checkpoint", {Intent(9'000), note, recovered}, "recovery"},
       {"charged by a start without a checkpoint", {Intent(9'000), recovered_charge}, "recovery"},
+      {"a price written down twice", {PriceOnce()}, "price"},
+      {"admitted at a price that nobody knows", {unpriced}, "price"},
       {"funded twice by one leg", {Fund(1), Fund(1)}, "I4"},
   };
   for (const auto& row : kTable) {
     Books books;
+    ASSERT_FALSE(books.Add(PriceOnce()));
     std::optional<Breach> breach;
     for (const Record& record : row.records) {
       EXPECT_FALSE(breach) << row.why << ": found too early";
@@ -144,6 +148,7 @@ TEST(Books, EachWayOfBeingWrong_IsFound) {
 
 TEST(Books, ABudgetThatIsLifted_BoundsNothing) {
   Books books;
+  EXPECT_FALSE(books.Add(PriceOnce()));
   EXPECT_FALSE(books.Add(Fund(10)));
   EXPECT_FALSE(books.Add(Fund(0, 1, false)));
   EXPECT_FALSE(books.Add(Intent(9'000)));
