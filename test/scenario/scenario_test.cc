@@ -9,7 +9,8 @@
 //   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
 //            [output_max=N] [input_max=N] [cache_write=USD] [permission=P]
 //            [capability=responses,chat,messages,generate_content,transcription]
-//            [audio_second=USD]
+//            [audio_second=USD] [tier=ABOVE:INPUT:OUTPUT ...] [from=UNIX_SECONDS]
+//            a second line of a model is its price from then on
 //   account  A U [concurrency=N] [priority=N] [weight=N] [models=a,b] [keys=K] [profile=strict]
 //            [capability=responses,...] [enabled=no] [expires=SECONDS_FROM_NOW]
 //            an account of upstream U; its replies are scripted under A. None: one named as U is
@@ -49,6 +50,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/check.h"
 #include "config/accounts.h"
 #include "gateway/pipeline.h"
 #include "identity/key_record.h"
@@ -238,24 +240,36 @@ class Runner {
     model.id = words.at(1);
     model.owned_by = "scenario";
     if (model.id == "*") model.capabilities = config::kCapsOfWildcard;
-    model.price.emplace();
+    config::Price price;
+    bool priced = true;
+    std::optional<Instant> valid_from;
     for (std::size_t i = 2; i < words.size(); ++i) {
       const auto [name, value] = Split(words[i], '=');
       if (name == "unpriced")
-        model.price.reset();
+        priced = false;
       else if (name == "input") {
-        model.price->input = *ParseUsdPerMillion(value);
-        model.price->cached_input = model.price->cache_write = model.price->input;
+        price.input = *ParseUsdPerMillion(value);
+        price.cached_input = price.cache_write = price.input;
       } else if (name == "output")
-        model.price->output = *ParseUsdPerMillion(value);
+        price.output = *ParseUsdPerMillion(value);
       else if (name == "cached")
-        model.price->cached_input = *ParseUsdPerMillion(value);
+        price.cached_input = *ParseUsdPerMillion(value);
       else if (name == "cache_write")
-        model.price->cache_write = *ParseUsdPerMillion(value);
+        price.cache_write = *ParseUsdPerMillion(value);
       else if (name == "request")
-        model.price->per_request = *ParseUsd(value);
+        price.per_request = *ParseUsd(value);
       else if (name == "audio_second")
-        model.price->audio_second = *ParseUsd(value);
+        price.audio_second = *ParseUsd(value);
+      else if (name == "tier") {
+        // Behind the rates: ABOVE:INPUT:OUTPUT.
+        const auto [above, rates] = Split(value, ':');
+        const auto [input, output] = Split(rates, ':');
+        config::PriceTier tier{std::stoll(above), config::BaseRates(price)};
+        tier.rates.input = *ParseUsdPerMillion(input);
+        tier.rates.output = *ParseUsdPerMillion(output);
+        price.tiers.push_back(tier);
+      } else if (name == "from")
+        valid_from = Instant{std::stoll(value) * 1'000'000'000};
       else if (name == "output_max")
         model.output_tokens_max = std::stoll(value);
       else if (name == "input_max")
@@ -268,6 +282,15 @@ class Runner {
         const auto [upstream, upstream_model] = Split(words[i], ':');
         model.routes.push_back({UpstreamIndex(upstream), upstream_model});
       }
+    }
+    if (priced) {
+      CHECK(!config::PriceFault(price), "a scenario's prices are in order");
+      const auto known = std::ranges::find(config_.models, model.id, &config::Model::id);
+      if (known != config_.models.end()) {
+        known->price.Add(valid_from, price);
+        return;
+      }
+      model.price.Add(valid_from, price);
     }
     config_.models.push_back(std::move(model));
   }
