@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
 #include "base/random.h"
+#include "config/price_fuzz_entry.h"
 
 namespace weir::config {
 namespace {
@@ -190,6 +195,29 @@ TEST(PriceCodec, DerivedVersion_FollowsTheRatesAlone) {
   EXPECT_EQ(DerivedVersion(price), version);
   price.output = {10'000'001};
   EXPECT_NE(DerivedVersion(price), version);
+}
+
+// Every input that the fuzzer keeps, cut anywhere and with every byte changed.
+TEST(PriceCodec, TheCorpus_HoldsItsProperties) {
+  int files = 0;
+  const auto folder = std::filesystem::path(WEIR_SOURCE_DIR) / "fuzz/corpus/price_codec";
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    SCOPED_TRACE(file.path().string());
+    std::ifstream in(file.path(), std::ios::binary);
+    const std::string input((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    for (std::size_t cut = 0; cut <= input.size(); ++cut) {
+      fuzz::PriceCodecEntry(std::string_view(input).substr(0, cut));
+    }
+    for (std::size_t at = 0; at < input.size(); ++at) {
+      for (int byte = 0; byte < 256; ++byte) {
+        std::string changed = input;
+        changed[at] = static_cast<char>(byte);
+        fuzz::PriceCodecEntry(changed);
+      }
+    }
+    ++files;
+  }
+  EXPECT_GE(files, 3);
 }
 
 }  // namespace
