@@ -50,6 +50,7 @@ std::unique_ptr<CLI::App> MakeApp(int& exit_code) {
   AddKeys(*app, exit_code);
   AddAccounts(*app, exit_code);
   AddPrices(*app, exit_code);
+  AddLedger(*app, exit_code);
   AddMockUpstream(*app, exit_code);
   AddSim(*app, exit_code);
   AddReference(*app, exit_code);
