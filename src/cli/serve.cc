@@ -137,12 +137,10 @@ std::optional<config::Config> LoadConfig(const std::string& file, const config::
 
 int RunGateway(config::Config config, const std::function<void(const Ready&)>& ready,
                const std::function<std::optional<config::Config>()>& reload,
-               std::optional<server::CrashPlan> crash) {
+               server::ServerOptions options) {
   server::Server::BlockSignals();
-  server::ServerOptions options;
   options.config = std::move(config);
   options.version = kVersion;
-  options.crash = crash;
   options.page = admin::PublicPage;
   if (const auto pepper = EnvironmentVariable("WEIR_KEY_PEPPER"); pepper && !pepper->empty()) {
     options.pepper = Secret(*pepper);
@@ -201,8 +199,10 @@ int RunGateway(config::Config config, const std::function<void(const Ready&)>& r
 }
 
 int RunServe(const ServeOptions& options) {
-  std::optional<server::CrashPlan> crash;
-  if (!options.crash_at.empty() && !(crash = server::ParseCrashPlan(options.crash_at))) {
+  server::ServerOptions server_options;
+  server_options.ballast_bytes = options.ballast_bytes;
+  if (!options.crash_at.empty() &&
+      !(server_options.crash = server::ParseCrashPlan(options.crash_at))) {
     std::fprintf(stderr, "weir: --crash-at takes NAME[:N]; src/server/crash_point.h lists names\n");
     return kExitUsage;
   }
@@ -255,7 +255,7 @@ int RunServe(const ServeOptions& options) {
         if (next) add_first_key(*next);
         return next;
       },
-      crash);
+      std::move(server_options));
 }
 
 }  // namespace weir::cli

@@ -10,7 +10,7 @@
 #include "base/secret.h"
 #include "config/config.h"
 #include "config/parse.h"
-#include "server/crash_point.h"
+#include "server/server.h"
 
 namespace weir::cli {
 
@@ -19,8 +19,9 @@ struct ServeOptions {
   std::string data_dir;     // not empty: instead of the configuration's
   std::string listen;       // "host:port", not empty: instead of the configuration's
   std::string admin_listen;
-  bool quiet = false;    // no banner
-  std::string crash_at;  // not empty: a point of server/crash_point.h, "NAME[:N]"
+  bool quiet = false;                     // no banner
+  std::int64_t ballast_bytes = 64 << 20;  // see ServerOptions
+  std::string crash_at;                   // not empty: a point of server/crash_point.h, "NAME[:N]"
 };
 
 // How a started gateway can be reached, with every secret that was made now.
@@ -39,10 +40,9 @@ struct Ready {
 // Starts, calls `ready` once, serves until SIGTERM. Returns the exit code; a bad start prints one
 // sentence on stderr.
 //   reload   makes the next configuration on SIGHUP, or none (it has said why)
-//   crash    for tests: where the process ends itself
 int RunGateway(config::Config config, const std::function<void(const Ready&)>& ready,
                const std::function<std::optional<config::Config>()>& reload,
-               std::optional<server::CrashPlan> crash = std::nullopt);
+               server::ServerOptions options = {});
 
 int RunServe(const ServeOptions& options);
 

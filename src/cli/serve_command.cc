@@ -23,6 +23,11 @@ void AddServe(CLI::App& app, int& exit_code) {
   command->add_option("--admin-listen", options->admin_listen, "Instead of the file's admin.listen")
       ->type_name("HOST:PORT");
   command->add_flag("--quiet", options->quiet, "Print nothing but errors and the log");
+  command
+      ->add_option("--ballast-bytes", options->ballast_bytes,
+                   "Disk space kept to settle open requests with when the disk is full; 0: none")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40))
+      ->capture_default_str();
   // Of no use but to test/crash, so it is in no help and no completion.
   command->add_option("--crash-at", options->crash_at)->type_name("NAME[:N]")->group("");
   command->callback([options, &exit_code] { exit_code = RunServe(*options); });

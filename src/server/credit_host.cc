@@ -85,6 +85,8 @@ struct CreditHost::State {
 
   std::atomic<std::uint64_t> durable{0};  // everything up to this position is on disk
   std::atomic<bool> available{true};      // the last append succeeded
+  std::atomic<bool> admitting{true};      // false: the ballast is given up and not yet restored
+  SteadyTime restore_at{};                // the journal thread's
   std::atomic<std::uint64_t> records{0};
   std::atomic<std::uint64_t> commits{0};
   std::atomic<std::uint64_t> failures{0};
@@ -118,12 +120,20 @@ struct CreditHost::State {
            (queue.count > 0 && has_due && std::chrono::steady_clock::now() >= later_due);
   }
 
-  // Waits until there is something to commit; false when there is nothing more to come.
+  bool RestoreDue() const {
+    return !admitting.load(std::memory_order_relaxed) &&
+           std::chrono::steady_clock::now() >= restore_at;
+  }
+
+  // Waits until there is something to do; false when there is nothing more to come.
   bool AwaitWork(std::unique_lock<std::mutex>& lock) {
-    while (!Wanted()) {
+    while (!Wanted() && !RestoreDue()) {
       if (queue.count > 0 && has_due) {
         sleep = Sleep::kUntilDue;
         wake.wait_until(lock, later_due);
+      } else if (!admitting.load(std::memory_order_relaxed)) {
+        sleep = Sleep::kUntilDue;
+        wake.wait_until(lock, restore_at);
       } else {
         sleep = Sleep::kUntilWork;
         wake.wait(lock);
@@ -143,6 +153,23 @@ struct CreditHost::State {
     }
   }
 
+  // The journal has no space: gives up the ballast for it. False when there is none.
+  bool GiveUpBallast() {
+    if (!options.release_space || !admitting.load() || !options.release_space()) return false;
+    // Before anything is written into what was gained: it is for requests that are open already.
+    admitting.store(false);
+    restore_at = std::chrono::steady_clock::now() + Chrono(options.restore_interval);
+    return true;
+  }
+
+  void TryRestoreBallast() {
+    if (options.restore_space()) {
+      admitting.store(true);
+    } else {
+      restore_at = std::chrono::steady_clock::now() + Chrono(options.restore_interval);
+    }
+  }
+
   // Appends until it succeeds. False when it was told to stop and the disk stays full.
   bool AppendBatch(const ledger::RecordBuffer& batch, std::uint64_t first) {
     int last_attempts = 0;
@@ -157,6 +184,7 @@ struct CreditHost::State {
       CHECK(outcome != store::AppendOutcome::kBroken, "the journal must be what it says it is");
       if (outcome == store::AppendOutcome::kDurable) break;
       failures.fetch_add(1, std::memory_order_relaxed);
+      if (GiveUpBallast()) continue;
       available.store(false);
       Notify(UINT64_MAX, true);  // all who wait learn that it cannot be written
       std::unique_lock lock(mutex);
@@ -176,6 +204,11 @@ struct CreditHost::State {
     SteadyTime begun{};
     std::unique_lock lock(mutex);
     while (AwaitWork(lock)) {
+      if (RestoreDue()) {
+        lock.unlock();
+        TryRestoreBallast();
+        lock.lock();
+      }
       if (queue.count == 0) continue;
       // A commit costs the same for one record as for a hundred: soon after the last one, wait for
       // more to come.
@@ -216,7 +249,8 @@ gateway::AdmitReply CreditPort::Admit(const gateway::AdmitCommand& command) {
   bool wake = false;
   {
     const std::lock_guard lock(host.mutex);
-    if (!host.available.load(std::memory_order_relaxed) || host.stopping ||
+    if (!host.available.load(std::memory_order_relaxed) ||
+        !host.admitting.load(std::memory_order_relaxed) || host.stopping ||
         host.queue.bytes.size() > host.options.queue_bytes_max) {
       reply.refusal = Refusal::kLedgerUnavailable;
       reply.retry_after = kUnavailableRetryAfter;
@@ -354,8 +388,12 @@ Result<std::unique_ptr<CreditHost>> CreditHost::Start(std::unique_ptr<store::Jou
   std::uint64_t first = state->machine.last_position().n + 1;
   start.resolution = state->machine.ResolveOpen(state->options.wall_now(), state->queue);
   if (state->queue.count > 0) {
-    const store::AppendOutcome outcome = state->journal->Append(
-        {.first_position = first, .count = state->queue.count, .records = state->queue.bytes});
+    const store::JournalBatch batch{
+        .first_position = first, .count = state->queue.count, .records = state->queue.bytes};
+    store::AppendOutcome outcome = state->journal->Append(batch);
+    if (outcome == store::AppendOutcome::kNoSpace && state->GiveUpBallast()) {
+      outcome = state->journal->Append(batch);
+    }
     if (outcome != store::AppendOutcome::kDurable) {
       return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment,
                   "the requests that were open at the crash cannot be resolved: " +
@@ -403,7 +441,8 @@ CreditHost::JournalCounters CreditHost::Counters() {
   return {.records = state_->records.load(std::memory_order_relaxed),
           .commits = state_->commits.load(std::memory_order_relaxed),
           .failures = state_->failures.load(std::memory_order_relaxed),
-          .available = state_->available.load(std::memory_order_relaxed)};
+          .available = state_->available.load(std::memory_order_relaxed) &&
+                       state_->admitting.load(std::memory_order_relaxed)};
 }
 
 }  // namespace weir::server

@@ -7,10 +7,12 @@
 //
 // Holds no rule: what is allowed and charged is gateway/credit_control's.
 //
-// When the journal has no space, nobody is told "durable": Durable returns false, Admit refuses
-// with kLedgerUnavailable, and the batch is tried again until it succeeds, so open requests can
-// still be settled in memory. When the journal is broken the process ends (CHECK), as
-// store/journal.h says why.
+// When the journal has no space, the ballast is given up for it (Options::release_space): the batch
+// is written after all and open requests settle as ever, but Admit refuses with kLedgerUnavailable
+// until there is space for the ballast again. Without a ballast, or when that is used up too,
+// nobody is told "durable": Durable returns false, Admit refuses, and the batch is tried again
+// until it succeeds, so open requests can still be settled in memory. When the journal is broken
+// the process ends (CHECK), as store/journal.h says why.
 #pragma once
 
 #include <cstddef>
@@ -94,6 +96,12 @@ class CreditHost {
     Duration checkpoint_delay = Milliseconds(200);
     // After a failed append.
     Duration retry_interval = Milliseconds(100);
+    // Gives space on the journal's disk back, once; false when there is none to give. May be null.
+    // Both are called on the journal thread, release_space by Start too.
+    std::function<bool()> release_space;
+    // Takes it again; false while there is too little. Null exactly when release_space is.
+    std::function<bool()> restore_space;
+    Duration restore_interval = Seconds(2);
     // What may wait for the journal; beyond it Admit refuses with kLedgerUnavailable.
     std::size_t queue_bytes_max = 64 << 20;
     std::size_t keys_expected = 0;
@@ -117,7 +125,7 @@ class CreditHost {
     std::uint64_t records = 0;
     std::uint64_t commits = 0;
     std::uint64_t failures = 0;
-    bool available = true;
+    bool available = true;  // admissions are taken
   };
   JournalCounters Counters();
 

@@ -284,6 +284,96 @@ TEST(CreditHost, NoSpace_RefusesAndTellsWhoWaits_ThenLosesNothing) {
   EXPECT_GE(host->Counters().failures, 1U);
 }
 
+// A disk that is full until the ballast is given up, and again full until it is restored.
+CreditHost::Options WithBallast(Disk& disk, std::atomic<bool>& space, std::atomic<int>& released) {
+  CreditHost::Options options = Eager();
+  options.release_space = [&] {
+    ++released;
+    disk.Answer(store::AppendOutcome::kDurable);
+    return true;
+  };
+  options.restore_space = [&] { return space.load(); };
+  options.restore_interval = Milliseconds(1);
+  return options;
+}
+
+TEST(CreditHost, NoSpaceWithBallast_OpenRequestsSettleOnDisk_NewOnesAreRefusedUntilItIsBack) {
+  Disk disk;
+  std::atomic<bool> space{false};
+  std::atomic<int> released{0};
+  auto host = StartOn(disk, WithBallast(disk, space, released));
+  TestMailbox mailbox;
+  CreditPort port(*host, mailbox);
+  ASSERT_EQ(port.Admit(Ask(1)).refusal, Refusal::kNone);
+  disk.Await([&] { return disk.batches.size() == 1; });
+  disk.Answer(store::AppendOutcome::kNoSpace);
+
+  const auto settled = port.Settle(Done(1, 40));
+  Answer answer = Answer::kNone;
+  Spawn(Wait(port, settled.position, answer));
+  while (answer == Answer::kNone) {
+    mailbox.Await();
+    port.Resume();
+  }
+  EXPECT_EQ(answer, Answer::kYes);  // nobody saw that there was no space
+  EXPECT_EQ(disk.Last(), settled.position.n);
+  EXPECT_EQ(released, 1);
+  EXPECT_FALSE(host->Counters().available);
+  EXPECT_EQ(port.Admit(Ask(2)).refusal, Refusal::kLedgerUnavailable);
+
+  space = true;
+  while (!host->Counters().available) std::this_thread::yield();
+  EXPECT_EQ(port.Admit(Ask(2)).refusal, Refusal::kNone);
+  port.Settle(Done(2, 1));
+}
+
+TEST(CreditHost, BallastUsedUp_IsAsIfThereWereNone) {
+  Disk disk;
+  std::atomic<bool> space{false};
+  CreditHost::Options options = Eager();
+  options.release_space = [] { return false; };
+  options.restore_space = [&] { return space.load(); };
+  auto host = StartOn(disk, options);
+  TestMailbox mailbox;
+  CreditPort port(*host, mailbox);
+  const auto position = port.Admit(Ask(1)).position;
+  disk.Await([&] { return disk.batches.size() == 1; });
+  disk.Answer(store::AppendOutcome::kNoSpace);
+  const auto settled = port.Settle(Done(1, 40));
+  Answer answer = Answer::kNone;
+  Spawn(Wait(port, settled.position, answer));
+  while (answer == Answer::kNone) {
+    mailbox.Await();
+    port.Resume();
+  }
+  EXPECT_EQ(answer, Answer::kNo);
+  EXPECT_GT(settled.position, position);
+  disk.Answer(store::AppendOutcome::kDurable);
+}
+
+TEST(CreditHost, StartOnAFullDisk_GivesUpTheBallastToResolve) {
+  Disk disk;
+  std::atomic<bool> space{false};
+  std::atomic<int> released{0};
+  {
+    auto host = StartOn(disk);
+    TestMailbox mailbox;
+    CreditPort port(*host, mailbox);
+    port.Admit(Ask(1));
+    disk.Await([&] { return disk.batches.size() == 1; });
+    port.Settle(Done(1, 1));
+  }
+  disk.batches.resize(1);  // the crash came before the settlement
+  disk.Answer(store::AppendOutcome::kNoSpace);
+  CreditStart start;
+  auto host = StartOn(disk, WithBallast(disk, space, released), &start);
+  EXPECT_EQ(start.resolution.voided, 1U);
+  EXPECT_EQ(disk.batches.size(), 2U);
+  TestMailbox mailbox;
+  CreditPort port(*host, mailbox);
+  EXPECT_EQ(port.Admit(Ask(2)).refusal, Refusal::kLedgerUnavailable);
+}
+
 TEST(CreditHost, QueueBeyondItsBound_RefusesUntilTheDiskMoves) {
   Disk disk;
   CreditHost::Options options = Eager();

@@ -116,6 +116,29 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   CreditHost::Options credit_options;
   credit_options.wall_now = WallNow;
   credit_options.keys_expected = keys_->table()->size();
+  auto ballast = std::make_shared<store::Ballast>(dir + "/ballast", options.ballast_bytes);
+  if (options.ballast_bytes > 0) {
+    if (!ballast->Restore()) {
+      log_->Write(telemetry::Level::kWarning, "no space for a ballast",
+                  {{"bytes", ballast->bytes()},
+                   {"means", "when the disk is full, open requests may not be settled on it"}});
+    }
+    credit_options.release_space = [this, ballast] {
+      const bool gained = ballast->Release();
+      if (gained) {
+        log_->Write(telemetry::Level::kError, "disk full, new requests are refused",
+                    {{"ballast_released_bytes", ballast->bytes()}});
+      }
+      return gained;
+    };
+    credit_options.restore_space = [this, ballast] {
+      const bool held = ballast->Restore();
+      if (held) {
+        log_->Write(telemetry::Level::kInfo, "there is space again, requests are admitted");
+      }
+      return held;
+    };
+  }
   std::unique_ptr<store::Journal> ledger = std::move(*journal);
   if (crash_) ledger = WithCrashPoint(std::move(ledger), crash_);
   auto credit = CreditHost::Start(std::move(ledger), std::move(credit_options), found);

@@ -31,6 +31,7 @@
 #include "server/session.h"
 #include "server/worker.h"
 #include "store/account_store.h"
+#include "store/ballast.h"
 #include "store/key_store.h"
 #include "store/request_log.h"
 #include "telemetry/log.h"
@@ -47,6 +48,8 @@ struct ServerOptions {
   std::string version;
   decltype(SessionShared::page) page;  // see SessionShared
   std::optional<CrashPlan> crash;      // for tests: where the process ends itself
+  // Kept on the ledger's disk to settle with when it is full (store/ballast); 0: none.
+  std::int64_t ballast_bytes = 64 << 20;
 };
 
 // A key that was made now, because the configuration names it: the only time its secret is known.
