@@ -124,7 +124,7 @@ void Auditor::OnFinished(CallTruth& call, const gateway::Exchange& x) {
     Report("produced", fmt::format("{}: {} booked, {} bytes of text were made", Who(call),
                                    UsageText(closed.usage), last.text_bytes));
   }
-  const bool left_early = x.interrupt.why() == gateway::Interruption::kCallerGone && !last.whole;
+  const bool left_early = call.settled_gone && !last.whole;
   if (left_early && x.config().hang_up_rule == config::HangUpRule::kAbortAndVoid &&
       closed.charged != NanoUsd{0}) {
     Report("void", fmt::format("{}: hung up, and pays {} nUSD in spite of abort_and_void",
@@ -151,6 +151,8 @@ void Auditor::Add(std::span<const std::uint8_t> records) {
       note(intent->request, &CallTruth::intent);
     } else if (const auto* settle = std::get_if<ledger::SettleRecord>(&*record)) {
       note(settle->request, &CallTruth::settlement);
+      const auto call = calls_.find(settle->request);
+      if (call != calls_.end()) call->second->settled_gone = call->second->hung_up;
       ++counts_.settled;
       counts_.overruns += settle->overrun.n > 0;
       executor_.Note(static_cast<std::uint64_t>(settle->charged.n));

@@ -64,6 +64,7 @@ struct CallTruth {
   bool got_end = false;                  // the end of a reply with status 2xx
   std::optional<NanoUsd> told_charge;
   bool hung_up = false;
+  bool settled_gone = false;  // had hung up before its settlement
   bool finished = false;
   bool forgiven = false;  // a power cut took its end, as Durability::kProcess allows
   // Of the records.
