@@ -38,6 +38,7 @@
 namespace weir::store {
 class AccountStore;
 class KeyStore;
+class ReceiptKey;
 class RequestLog;
 }  // namespace weir::store
 
@@ -109,6 +110,7 @@ struct AdminPorts {
   std::function<std::optional<gateway::KeyStanding>(KeyId)> standing;
   std::function<std::string()> metrics;  // the Prometheus text
   AccountPorts accounts;
+  const store::ReceiptKey* receipt_key = nullptr;  // never null while a request is handled
 };
 
 class AdminApi {

@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "config/accounts.h"
 #include "config/defaults.h"
+#include "server/receipt.h"
 #include "store/account_store.h"
 #include "store/key_store.h"
 #include "store/request_log.h"
@@ -77,7 +78,8 @@ class AdminApiTest : public testing::Test {
                                 .clear = [](std::string_view) { return true; },
                                 .view = [](std::string_view) { return std::nullopt; },
                                 .view_pool = [](std::uint32_t) { return routing::PoolView{}; },
-                                .sticky = [] { return routing::StickyCounts{}; }}},
+                                .sticky = [] { return routing::StickyCounts{}; }},
+                   .receipt_key = &receipt_key_},
         HashToken(kToken), std::vector<std::string>{"admin.example.com"});
   }
   ~AdminApiTest() override { std::filesystem::remove_all(directory_); }
@@ -130,6 +132,7 @@ class AdminApiTest : public testing::Test {
   }
 
   identity::Pepper pepper_{"0123456789abcdef0123456789abcdef"};
+  store::ReceiptKey receipt_key_{Secret(std::string(32, 'r'))};
   std::unique_ptr<store::KeyStore> keys_;
   std::filesystem::path directory_;
   std::unique_ptr<store::RequestLog> requests_;
@@ -589,6 +592,37 @@ TEST_F(AdminApiTest, ARequest_IsExplainedWithItsPriceAndHold) {
             price.at("cost_usd").as_string() == "0.0053");
   Problem(Send("GET", "/admin/v1/requests/" + ToString(Record(9).request)), 404, "not-found");
   Problem(Send("GET", "/admin/v1/requests/x"), 404, "not-found");
+}
+
+// Nothing is flushed here: the log has it in its queue.
+TEST_F(AdminApiTest, AReceipt_IsSignedAtThePriceOfTheAdmissionAndNamesTheAccount) {
+  telemetry::ExchangeRecord record = Record(0);
+  record.upstream = "openai/team-a";
+  record.attempts_told = "openai/gone 0 server_error, openai/team-a 200 served";
+  record.price = {.version = 9,
+                  .input = {5'000'000},
+                  .cached_input = {5'000'000},
+                  .cache_write = {5'000'000},
+                  .output = {30'000'000},
+                  .per_request = {},
+                  .audio_second = {}};
+  record.charge = true;
+  requests_->Append(record);
+  const std::string path = "/admin/v1/requests/req_" + ToString(record.request);
+  const AdminResponse response = Send("GET", path + "/receipt");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_THAT(response.body, HasSubstr(R"("account":"openai/team-a")"));
+  EXPECT_THAT(response.body, HasSubstr(R"("account":"openai/gone")"));
+  EXPECT_THAT(server::CheckReceipt(response.body, receipt_key_.public_key()).faults,
+              testing::IsEmpty());
+  EXPECT_EQ(Json(Send("GET", "/admin/v1/receipt-key")).at("public_key").as_string(),
+            receipt_key_.public_key());
+  const json::object price = Json(Send("GET", path)).at("price").as_object();
+  EXPECT_EQ(price.at("basis").as_string(), "the price of the admission");
+  EXPECT_EQ(price.at("version").as_int64(), 9);
+  EXPECT_TRUE(price.at("equals_what_was_booked").as_bool());
+  Problem(Send("GET", "/admin/v1/requests/" + ToString(Record(9).request) + "/receipt"), 404,
+          "not-found");
 }
 
 TEST_F(AdminApiTest, TheLedgerOfAKey_IsBudgetMinusSpentMinusHeld) {

@@ -79,7 +79,8 @@ class AdminListener final : public net::HttpHandler {
              .clear = [&server](std::string_view id) { return server.pool().Clear(id); },
              .view = [&server](std::string_view id) { return server.pool().ViewAccount(id); },
              .view_pool = [&server](std::uint32_t pool) { return server.pool().ViewPool(pool); },
-             .sticky = [&server] { return server.pool().Sticky(); }}};
+             .sticky = [&server] { return server.pool().Sticky(); }},
+        .receipt_key = &server.receipt_key()};
   }
 
   static NodeStatus Status(server::Server& server) {

@@ -27,6 +27,8 @@ AdminResponse GetAccountAudit(const Call& call);
 
 AdminResponse ListRequests(const Call& call);
 AdminResponse GetRequest(const Call& call);
+AdminResponse GetReceipt(const Call& call);
+AdminResponse GetReceiptKey(const Call& call);
 
 AdminResponse GetKeyLedger(const Call& call);
 

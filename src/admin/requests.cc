@@ -10,6 +10,8 @@
 #include "admin/json_writer.h"
 #include "admin/price_text.h"
 #include "policy/quote.h"
+#include "server/receipt.h"
+#include "store/key_store.h"
 #include "store/request_log.h"
 
 namespace weir::admin {
@@ -83,8 +85,8 @@ std::string UsageSentence(const Usage& usage) {
   return {};
 }
 
-// Why the charge is what it is. The price in force then is not kept in the log, only its result, so
-// the present price is shown with what it would give, and whether that is the same.
+// Why the charge is what it is, at the price of the admission. Of a request from before the log
+// kept it the present price is shown, with what it would give and whether that is the same.
 void WriteExplanation(const ExchangeRecord& record, const config::Config& config, Instant now,
                       JsonWriter& json) {
   json.Open("explanation", '[')
@@ -108,15 +110,30 @@ void WriteExplanation(const ExchangeRecord& record, const config::Config& config
   json.Close(']');
 
   const config::Model* model = record.model.empty() ? nullptr : config.FindModel(record.model);
-  const config::PriceVersion* const price =
+  const config::PriceVersion* const listed =
       model == nullptr ? nullptr : config.PriceOf(*model, record.model, now);
-  if (price == nullptr || record.usage.source == UsageSource::kNone) {
+  const bool kept = record.price.version != 0;
+  if (record.usage.source == UsageSource::kNone || (!kept && listed == nullptr)) {
     json.Null("price");
     return;
   }
-  const NanoUsd cost = policy::PriceOf(price->price, policy::Plausible(record.usage));
-  json.Open("price", '{').Text("basis", "the price in force now");
-  WritePrice(*price, json);
+  config::PriceVersion price;
+  if (kept) {
+    price.price = {.input = record.price.input,
+                   .cached_input = record.price.cached_input,
+                   .cache_write = record.price.cache_write,
+                   .output = record.price.output,
+                   .per_request = record.price.per_request,
+                   .audio_second = record.price.audio_second,
+                   .version = record.price.version};
+    price.id = config::IdOf(price.price);
+  } else {
+    price = *listed;
+  }
+  const NanoUsd cost = policy::PriceOf(price.price, policy::Plausible(record.usage));
+  json.Open("price", '{')
+      .Text("basis", kept ? "the price of the admission" : "the price in force now");
+  WritePrice(price, json);
   json.Usd("cost_usd", cost)
       .Flag("equals_what_was_booked", cost == record.charged + record.overrun)
       .Close('}');
@@ -162,22 +179,52 @@ AdminResponse ListRequests(const Call& call) {
   return JsonResponse(json.Take());
 }
 
-AdminResponse GetRequest(const Call& call) {
+namespace {
+
+// The exchange the path names, or the response that says why there is none. One that ended just now
+// may still be on its way to the disk.
+std::expected<ExchangeRecord, AdminResponse> FindRequest(const Call& call) {
   const auto id = ParseRequestId(call.id);
-  if (!id) return Problem(ProblemType::kNotFound, "There is no request with this id.");
-  const auto record = call.ports.requests.Find(*id);
-  if (!record) return Problem(record.error());
-  if (!*record) {
-    return Problem(ProblemType::kNotFound,
-                   "There is no request with this id in the log. A request appears when it has "
-                   "ended.");
+  if (!id) {
+    return std::unexpected(Problem(ProblemType::kNotFound, "There is no request with this id."));
   }
+  auto record = call.ports.requests.Find(*id);
+  if (record && !*record) {
+    call.ports.requests.Flush();
+    record = call.ports.requests.Find(*id);
+  }
+  if (!record) return std::unexpected(Problem(record.error()));
+  if (!*record) {
+    return std::unexpected(Problem(ProblemType::kNotFound,
+                                   "There is no request with this id in the log. A request appears "
+                                   "when it has ended."));
+  }
+  return **std::move(record);
+}
+
+}  // namespace
+
+AdminResponse GetRequest(const Call& call) {
+  const auto record = FindRequest(call);
+  if (!record) return record.error();
   JsonWriter json;
   json.Open('{');
-  WriteRecord(**record, json);
-  WriteExplanation(**record, *call.ports.config(), call.now, json);
+  WriteRecord(*record, json);
+  WriteExplanation(*record, *call.ports.config(), call.now, json);
   json.Close('}');
   return JsonResponse(json.Take());
+}
+
+AdminResponse GetReceipt(const Call& call) {
+  const auto record = FindRequest(call);
+  if (!record) return record.error();
+  const auto key = call.ports.keys.table()->FindById(record->key);
+  return JsonResponse(server::MakeReceipt(*record, key.get(), *call.ports.config(),
+                                          server::ReceiptView::kOperator, *call.ports.receipt_key));
+}
+
+AdminResponse GetReceiptKey(const Call& call) {
+  return JsonResponse(server::ReceiptKeyBody(*call.ports.receipt_key));
 }
 
 }  // namespace weir::admin

@@ -27,6 +27,8 @@ constexpr std::array kRoutes = {
     Route{"POST", "/admin/v1/accounts/{id}/undrain", UndrainAccount},
     Route{"GET", "/admin/v1/requests", ListRequests},
     Route{"GET", "/admin/v1/requests/{id}", GetRequest},
+    Route{"GET", "/admin/v1/requests/{id}/receipt", GetReceipt},
+    Route{"GET", "/admin/v1/receipt-key", GetReceiptKey},
     Route{"GET", "/admin/v1/ledger/keys/{id}", GetKeyLedger},
     Route{"GET", "/admin/v1/models", ListModels},
     Route{"GET", "/admin/v1/upstreams", ListUpstreams},

@@ -50,6 +50,8 @@ namespace weir {
     "This Idempotency-Key was used with another request")                                        \
   X(kResponseNotStored, 22, 409, "invalid_request_error", "response_not_stored",                 \
     "The request with this Idempotency-Key has run, and its reply was not kept")                 \
+  X(kRequestNotFound, 23, 404, "invalid_request_error", "request_not_found",                     \
+    "There is no request with this id of this API key")                                          \
   X(kConcurrencyLimit, 30, 429, "rate_limit_error", "concurrency_limit_exceeded",                \
     "Too many requests of this API key are in progress")                                         \
   X(kRateLimitRequests, 31, 429, "rate_limit_error", "rate_limit_exceeded",                      \
@@ -85,6 +87,8 @@ namespace weir {
   X(kLedgerUnavailable, 80, 503, "server_error", "ledger_unavailable",                           \
     "The ledger cannot record this request now")                                                 \
   X(kDraining, 81, 503, "server_error", "draining", "This gateway is shutting down")             \
+  X(kReceiptUnavailable, 83, 503, "server_error", "receipt_unavailable",                         \
+    "The receipt cannot be looked up now")                                                       \
   X(kInternal, 82, 500, "server_error", "internal_error", "Internal error")
 
 enum class Refusal : std::uint8_t {

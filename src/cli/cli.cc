@@ -51,6 +51,7 @@ std::unique_ptr<CLI::App> MakeApp(int& exit_code) {
   AddAccounts(*app, exit_code);
   AddPrices(*app, exit_code);
   AddLedger(*app, exit_code);
+  AddReceipt(*app, exit_code);
   AddMockUpstream(*app, exit_code);
   AddSim(*app, exit_code);
   AddReference(*app, exit_code);

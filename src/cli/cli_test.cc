@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "cli/completion.h"
+#include "server/receipt.h"
 
 namespace weir::cli {
 namespace {
@@ -215,6 +216,35 @@ TEST_F(CliTest, KeysCreate_SendsWhatWasAskedForAndNothingElse) {
       R"({"name":"a","workspace":"acme","package":"gold","codex_adaptation":true,)"
       R"("payload_rules":[{"path":"a.0","value":"b=c"},{"path":"d","value":[1]}],)"
       R"("allow_downgrade":false,"limits":{"budget_usd":null}})");
+}
+
+TEST_F(CliTest, ReceiptVerify_SaysWhetherItIsAsItWasSigned) {
+  const store::ReceiptKey signer(Secret(std::string(32, 's')));
+  telemetry::ExchangeRecord record;
+  record.request = RequestId{{1, 2}};
+  std::string text = server::MakeReceipt(record, nullptr, {}, server::ReceiptView::kOwner, signer);
+  const std::string file = Write("receipt.json", text);
+  const std::string key = Write("key", signer.public_key() + "\n");
+  const std::string served = Write("key.json", server::ReceiptKeyBody(signer));
+
+  const Outcome unknown = Weir({"receipt", "verify", file});
+  EXPECT_EQ(unknown.code, kExitDone) << unknown.err;
+  EXPECT_THAT(unknown.out, HasSubstr("give --key"));
+  for (const std::string& given : {signer.public_key(), key, served}) {
+    const Outcome known = Weir({"receipt", "verify", file, "--key", given});
+    EXPECT_EQ(known.code, kExitDone) << known.err;
+    EXPECT_THAT(known.out, HasSubstr("req_" + ToString(record.request)));
+    EXPECT_THAT(known.out, Not(HasSubstr("give --key")));
+  }
+  text.replace(text.find("\"status\":0"), 10, "\"status\":1");
+  const std::string changed = Write("changed.json", text);
+  const Outcome bad = Weir({"receipt", "verify", changed, "--key", key});
+  EXPECT_EQ(bad.code, kExitFailed);
+  EXPECT_THAT(bad.err, HasSubstr("the signature does not fit"));
+  EXPECT_THAT(Weir({"receipt", "verify", changed, "--json"}).out, HasSubstr(R"("valid":false)"));
+  EXPECT_EQ(Weir({"receipt", "verify", file, "--key", "no-such-file"}).code, kExitFailed);
+  EXPECT_EQ(Weir({"receipt", "verify", "no-such-file"}).code, kExitFailed);
+  EXPECT_EQ(Weir({"receipt", "show", "../keys"}).code, kExitFailed);
 }
 
 TEST_F(CliTest, Reference_PrintsEveryPage) {

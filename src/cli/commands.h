@@ -19,6 +19,7 @@ void AddAccounts(CLI::App& app, int& exit_code);
 void AddSim(CLI::App& app, int& exit_code);
 void AddPrices(CLI::App& app, int& exit_code);
 void AddLedger(CLI::App& app, int& exit_code);
+void AddReceipt(CLI::App& app, int& exit_code);
 void AddVersion(CLI::App& app, int& exit_code);
 // Walks `app`, so it is added last and sees every other subcommand.
 void AddCompletion(CLI::App& app, int& exit_code);

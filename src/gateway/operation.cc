@@ -95,6 +95,7 @@ constexpr std::array kVerbs = {
 };
 
 constexpr std::string_view kModelPath = "/models/";
+constexpr std::string_view kRequestPath = "/requests/";
 
 // The verb of a path that begins with kModelPath, or null. A model's own name may have colons.
 const Operation* FindVerb(std::string_view path) {
@@ -183,6 +184,15 @@ std::expected<Operation, Refusal> FindOperation(const RequestHead& head, std::st
     return Operation{.kind = OperationKind::kGetModel,
                      .name = "get_model",
                      .model = path.substr(kModelPath.size())};
+  }
+  if (path.starts_with(kRequestPath) && path.size() > kRequestPath.size()) {
+    if (method != "GET") {
+      allow = "GET, HEAD";
+      return std::unexpected(Refusal::kMethodNotAllowed);
+    }
+    return Operation{.kind = OperationKind::kGetRequest,
+                     .name = "get_request",
+                     .model = path.substr(kRequestPath.size())};
   }
   return std::unexpected(Refusal::kUnknownPath);
 }

@@ -15,6 +15,7 @@ namespace weir::gateway {
 enum class OperationKind : std::uint8_t {
   kListModels,
   kGetModel,
+  kGetRequest,
   kGenerate,     // forwarded, metered, charged
   kCountTokens,  // forwarded, never charged: it generates nothing
   kSocket,       // the WebSocket transport of /responses
@@ -34,8 +35,10 @@ struct Operation {
   bool may_stream = false;         // it generates; `stream` in the body means an event stream
   bool streams = false;            // an event stream whatever the body says (Gemini's verb)
   BodyKind body = BodyKind::kJson;
-  std::string_view model;  // kGetModel and Gemini: as the path has it, percent escapes and all
-  std::string_view verb;   // Gemini: behind the model's colon
+  // kGetModel, Gemini and kGetRequest, where it is a request's id: as the path has it, percent
+  // escapes and all.
+  std::string_view model;
+  std::string_view verb;  // Gemini: behind the model's colon
 };
 
 // The API family of an operation: the permission a key needs for it, and what its upstream speaks.

@@ -88,6 +88,12 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
     co_return co_await ReplyJson(x, std::move(*model), ports, runtime);
   }
 
+  if (x.operation.kind == OperationKind::kGetRequest) {
+    auto receipt = co_await FindReceipt(x, ports);
+    if (!receipt) co_return co_await Refuse(x, receipt.error(), ports, runtime);
+    co_return co_await ReplyJson(x, std::move(*receipt), ports, runtime);
+  }
+
   // resolve: what do they want, what can it cost
   const auto body = co_await ports.downstream.ReadBody(x.config().caller_limits.body_bytes_max);
   if (!body) co_return co_await Refuse(x, ExplainBody(body.error()), ports, runtime);

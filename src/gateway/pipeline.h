@@ -105,4 +105,8 @@ std::expected<std::string, RefusalReason> GetModel(const config::Config& config,
                                                    const identity::KeyRecord& key,
                                                    std::string_view id);
 
+
+// GET /requests/{id}: the receipt of a request of this key.
+Task<std::expected<std::string, RefusalReason>> FindReceipt(Exchange& x, Ports& ports);
+
 }  // namespace weir::gateway

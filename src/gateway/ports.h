@@ -20,6 +20,10 @@
 #include "gateway/credit_command.h"
 #include "routing/acquire.h"
 
+namespace weir::identity {
+struct KeyRecord;
+}  // namespace weir::identity
+
 namespace weir::gateway {
 
 struct HeaderView {
@@ -165,11 +169,23 @@ class Accounts {
   virtual std::int64_t Pressure(std::uint32_t package) = 0;
 };
 
+// What is kept of requests that ended, for the keys that made them.
+class Receipts {
+ public:
+  virtual ~Receipts() = default;
+  // The signed receipt of a request of `key`: a JSON document. Sees a request as soon as its caller
+  // has its reply.   fails  kNotFound (there is none, or it is another key's), kUnavailable
+  virtual Task<Result<std::string>> Find(RequestId request,
+                                         std::shared_ptr<const identity::KeyRecord> key,
+                                         std::shared_ptr<const config::Config> config) = 0;
+};
+
 struct Ports {
   Downstream& downstream;
   Upstreams& upstreams;
   Credit& credit;
   Accounts& accounts;
+  Receipts* receipts = nullptr;  // none: every request is unknown
 };
 
 }  // namespace weir::gateway

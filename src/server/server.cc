@@ -160,6 +160,12 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   auto requests = store::RequestLog::Open(dir + "/requests.db");
   if (!requests) return std::unexpected(requests.error());
   requests_ = std::move(*requests);
+  auto receipt_key = store::ReceiptKey::LoadOrCreate(dir);
+  if (!receipt_key) return std::unexpected(receipt_key.error());
+  ReceiptDesk::Options desk_options;
+  desk_options.wall_now = WallNow;
+  receipts_ =
+      std::make_unique<ReceiptDesk>(*requests_, *std::move(receipt_key), std::move(desk_options));
   return {};
 }
 
@@ -233,7 +239,7 @@ void Server::MakeWorkers(const ServerOptions& options) {
   const std::int32_t count = options.config.workers > 0 ? options.config.workers : cores;
   metrics_ = std::make_unique<telemetry::Metrics>(count, options.version, started_at_);
   shared_ = std::make_unique<SessionShared>(
-      SessionShared{*log_, *metrics_, *requests_, draining_, options.page});
+      SessionShared{*log_, *metrics_, *requests_, *receipts_, draining_, options.page});
   const auto snapshot = std::make_shared<const gateway::Snapshot>(
       gateway::Snapshot{config_, keys_->table(), pepper_});
   pool_ = std::make_unique<PoolHost>(
@@ -289,6 +295,8 @@ Server::~Server() {
     admin_http_->CloseAll();
     admin_loop_->Finish([this] { return admin_http_->open() == 0; });
   }
+  // While the loops run: who waits for a receipt is told so on them.
+  if (receipts_) receipts_->Stop();
   for (auto& worker : workers_) worker->StopAndJoin();
   workers_.clear();
 }

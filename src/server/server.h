@@ -28,6 +28,7 @@
 #include "server/credit_host.h"
 #include "server/pool_host.h"
 #include "server/pool_metrics.h"
+#include "server/receipt_desk.h"
 #include "server/session.h"
 #include "server/worker.h"
 #include "store/account_store.h"
@@ -97,6 +98,7 @@ class Server {
   store::AccountStore& accounts() { return *accounts_; }
   const identity::Pepper& pepper() const { return *pepper_; }
   store::RequestLog& requests() { return *requests_; }
+  const store::ReceiptKey& receipt_key() const { return receipts_->key(); }
   CreditHost& credit() { return *credit_; }
   PoolHost& pool() { return *pool_; }
   telemetry::Metrics& metrics() { return *metrics_; }
@@ -138,6 +140,7 @@ class Server {
   std::unique_ptr<store::KeyStore> keys_;
   std::unique_ptr<store::AccountStore> accounts_;
   std::unique_ptr<store::RequestLog> requests_;
+  std::unique_ptr<ReceiptDesk> receipts_;
   std::unique_ptr<CreditHost> credit_;
   PoolMetrics pool_metrics_;
   std::unique_ptr<PoolHost> pool_;

@@ -1,9 +1,11 @@
 #include "server/session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "dialect/reply_body.h"
 #include "gateway/pipeline.h"
+#include "server/receipt.h"
 
 namespace weir::server {
 namespace {
@@ -51,7 +53,8 @@ Session::Session(std::int32_t worker, const SessionShared& shared, net::Loop& lo
       upstreams_(upstreams),
       credit_(credit),
       accounts_(accounts),
-      snapshot_(std::move(snapshot)) {}
+      snapshot_(std::move(snapshot)),
+      receipts_(shared.receipts, [&loop](std::function<void()> f) { loop.Post(std::move(f)); }) {}
 
 std::string Session::BadRequestBody(int status, std::string_view reason) {
   std::string body = "{\"error\":{\"message\":";
@@ -68,6 +71,9 @@ Task<void> Session::Handle(const gateway::RequestHead& head, gateway::Downstream
   const std::shared_ptr<const gateway::Snapshot> snapshot = snapshot_;
   if (head.method == "GET" || head.method == "HEAD") {
     auto page = HealthPage(head.path, shared_.draining.load(std::memory_order_relaxed));
+    if (!page && head.path == kReceiptKeyPath) {
+      page = Page{200, "application/json", ReceiptKeyBody(shared_.receipts.key())};
+    }
     if (!page && shared_.page) page = shared_.page(*snapshot->config, head.path, head.Find("host"));
     if (page) {
       gateway::ReplyHead reply;
@@ -86,10 +92,85 @@ Task<void> Session::Handle(const gateway::RequestHead& head, gateway::Downstream
   x.snapshot = snapshot.get();
   x.reader = &reader_;
   x.timings.started_at = started_at;
-  gateway::Ports ports{downstream, upstreams_, credit_, accounts_};
+  gateway::Ports ports{downstream, upstreams_, credit_, accounts_, &receipts_};
   co_await gateway::Serve(x, ports, loop_);
   Record(x);
 }
+
+namespace {
+
+constexpr std::string_view Name(config::UpstreamKind kind) {
+  switch (kind) {
+    case config::UpstreamKind::kSandbox:
+      return "sandbox";
+    case config::UpstreamKind::kOpenAi:
+      return "openai";
+    case config::UpstreamKind::kAnthropic:
+      return "anthropic";
+    case config::UpstreamKind::kGemini:
+      return "gemini";
+  }
+  return "";
+}
+
+constexpr std::string_view Name(config::HangUpRule rule) {
+  switch (rule) {
+    case config::HangUpRule::kAbortAndBillObserved:
+      return "abort_and_bill_observed";
+    case config::HangUpRule::kAbortAndVoid:
+      return "abort_and_void";
+    case config::HangUpRule::kDrainAndBill:
+      return "drain_and_bill";
+  }
+  return "";
+}
+
+// "openai/a 429 burst, openai/b 200 served". One that served at once tells nothing of its own.
+std::string AttemptsTold(const gateway::Exchange& x) {
+  if (x.attempts.empty() || (x.attempts.size() == 1 && x.ending == EndingKind::kServed)) return {};
+  std::string text;
+  for (const gateway::Attempt& attempt : x.attempts) {
+    if (!text.empty()) text += ", ";
+    text += attempt.account->id;
+    text += ' ';
+    text += std::to_string(attempt.status);
+    text += ' ';
+    text += attempt.failure == dialect::FailureClass::kNone ? routing::Name(attempt.report.outcome)
+                                                            : dialect::Name(attempt.failure);
+  }
+  return text;
+}
+
+// What the credit machine was asked and said.
+void RecordAdmission(const gateway::Exchange& x, telemetry::ExchangeRecord& record) {
+  const gateway::AdmitReply& admission = x.admission;
+  record.requests = {admission.requests.limit, admission.requests.remaining};
+  record.tokens = {admission.tokens.limit, admission.tokens.remaining};
+  if (x.plan.model == nullptr) return;
+  record.model_charged = x.plan.model->id;
+  const gateway::Quote& quote = x.plan.quote;
+  record.price = {.version = quote.price.version,
+                  .input = quote.price.input,
+                  .cached_input = quote.price.cached_input,
+                  .cache_write = quote.price.cache_write,
+                  .output = quote.price.output,
+                  .per_request = quote.price.per_request,
+                  .audio_second = quote.price.audio_second};
+  record.budget = x.principal->key->limits.budget;
+  record.budget_remaining = admission.budget_remaining;
+  if (admission.position.n == 0) return;
+  record.hang_up_rule = Name(x.config().hang_up_rule);
+  record.charge = x.charge && x.operation.kind != gateway::OperationKind::kCountTokens;
+  record.input_tokens_bound = quote.input_tokens_bound;
+  record.output_tokens_bound =
+      admission.output_tokens_granted * std::max<std::int64_t>(quote.output_choices, 1);
+  record.audio_ms_bound = quote.audio_ms_bound;
+  record.output_tokens_granted = admission.clamped ? admission.output_tokens_granted : 0;
+  record.hold_position = admission.position.n;
+  record.settle_position = x.settlement.position.n;
+}
+
+}  // namespace
 
 void Session::Record(gateway::Exchange& x) {
   telemetry::ExchangeRecord record;
@@ -106,6 +187,7 @@ void Session::Record(gateway::Exchange& x) {
   if (!x.attempts.empty()) {
     record.upstream = x.attempts.back().account->id;
     record.sandbox = x.attempts.back().upstream->kind == config::UpstreamKind::kSandbox;
+    record.upstream_kind = Name(x.attempts.back().upstream->kind);
   }
   record.stream = x.plan.stream;
   record.usage = x.usage;
@@ -119,6 +201,9 @@ void Session::Record(gateway::Exchange& x) {
   record.upstream_time = x.timings.upstream;
   record.first_byte = x.timings.first_byte;
   record.durable_time = x.timings.durable;
+  record.attempts_told = AttemptsTold(x);
+  record.queue_position = x.routing.queue_position;
+  RecordAdmission(x, record);
   shared_.metrics.RecordExchange(worker_, record);
   if (x.config().log_exchanges) shared_.log.Exchange(record);
   shared_.requests.Append(record);

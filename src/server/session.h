@@ -15,6 +15,7 @@
 #include "gateway/ports.h"
 #include "net/http_server.h"
 #include "net/loop.h"
+#include "server/receipt_desk.h"
 #include "store/request_log.h"
 #include "telemetry/log.h"
 #include "telemetry/metrics.h"
@@ -33,6 +34,7 @@ struct SessionShared {
   telemetry::Log& log;
   telemetry::Metrics& metrics;
   store::RequestLog& requests;
+  ReceiptDesk& receipts;
   const std::atomic<bool>& draining;
   // The page at a path of the gateway's own ("/llms.txt"), or none. `host` is the request's.
   std::function<std::optional<Page>(const config::Config& config, std::string_view path,
@@ -65,7 +67,11 @@ class Session final : public net::HttpHandler {
   gateway::Accounts& accounts_;
   std::shared_ptr<const gateway::Snapshot> snapshot_;
   dialect::RequestReader reader_;
+  ReceiptPort receipts_;
 };
+
+// Where the key that receipts are checked with is published, for everybody.
+inline constexpr std::string_view kReceiptKeyPath = "/.well-known/receipt-key";
 
 // {"status":"ok"} for /livez; for /readyz 503 while draining. None for other paths.
 std::optional<Page> HealthPage(std::string_view path, bool draining);

@@ -7,10 +7,13 @@
 namespace weir::store {
 namespace {
 
-constexpr std::uint8_t kVersion = 2;
+constexpr std::uint8_t kVersion = 3;
+constexpr std::uint8_t kVersionBeforeReceipts = 2;
 constexpr std::uint8_t kVersionBeforeAudio = 1;
 constexpr std::int64_t kFlagStream = 1;
 constexpr std::int64_t kFlagSandbox = 2;
+constexpr std::int64_t kFlagCharge = 4;
+constexpr std::int64_t kFlagBudget = 8;
 constexpr std::size_t kIdBytes = 16;
 constexpr std::size_t kVarintBytesMax = 10;
 // A word that is longer is appended on its own; nearly all are shorter.
@@ -50,6 +53,30 @@ std::int64_t Code(Enum value) {
   return static_cast<std::int64_t>(value);
 }
 
+// Words of closed lists, kept as their places in them. FROZEN: new ones come last.
+constexpr std::string_view kSticky[] = {"", "kept", "away", "escaped"};
+constexpr std::string_view kHangUpRules[] = {"", "abort_and_bill_observed", "abort_and_void",
+                                             "drain_and_bill"};
+constexpr std::string_view kUpstreamKinds[] = {"", "sandbox", "openai", "anthropic", "gemini"};
+constexpr int kChoiceBits = 4;
+
+// 0, the empty word, for one that is not in the list.
+template <std::size_t kSize>
+std::int64_t PlaceIn(const std::string_view (&list)[kSize], std::string_view word) {
+  for (std::size_t i = 1; i < kSize; ++i) {
+    if (list[i] == word) return static_cast<std::int64_t>(i);
+  }
+  return 0;
+}
+
+template <std::size_t kSize>
+std::string_view WordAt(const std::string_view (&list)[kSize], std::int64_t choices, int place) {
+  const auto at = static_cast<std::uint64_t>(choices) >> (place * kChoiceBits) & 0xF;
+  return at < kSize ? list[at] : std::string_view();
+}
+
+constexpr std::size_t kPriceNumbers = 7;
+
 }  // namespace
 
 void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
@@ -70,12 +97,27 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
 
   std::uint8_t key[kIdBytes];
   PutId(record.key, key);
+  std::uint8_t price[kPriceNumbers * kVarintBytesMax];
+  std::size_t price_bytes = 0;
+  if (record.price.version != 0) {
+    const std::int64_t rates[kPriceNumbers] = {
+        record.price.version,       record.price.input.p,  record.price.cached_input.p,
+        record.price.cache_write.p, record.price.output.p, record.price.per_request.n,
+        record.price.audio_second.n};
+    std::uint8_t* end = price;
+    for (const std::int64_t rate : rates) end = PutVarint(ZigZag(rate), end);
+    price_bytes = static_cast<std::size_t>(end - price);
+  }
   const std::string_view words[ExchangeReader::kWords] = {
       {reinterpret_cast<const char*>(key), record.key.empty() ? 0 : kIdBytes},
       record.operation,
       record.model,
       record.model_served,
-      record.upstream};
+      record.upstream,
+      record.model_charged,
+      record.changes,
+      record.attempts_told,
+      {reinterpret_cast<const char*>(price), price_bytes}};
   for (std::size_t i = 0; i < ExchangeReader::kWords; ++i) {
     const std::string_view word = words[i];
     Place& before = words_[i];
@@ -104,7 +146,8 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
       Code(record.refusal),
       record.status,
       record.attempts,
-      (record.stream ? kFlagStream : 0) | (record.sandbox ? kFlagSandbox : 0),
+      (record.stream ? kFlagStream : 0) | (record.sandbox ? kFlagSandbox : 0) |
+          (record.charge ? kFlagCharge : 0) | (record.budget ? kFlagBudget : 0),
       Code(record.usage.source),
       record.usage.input_tokens,
       record.usage.cached_input_tokens,
@@ -118,7 +161,23 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
       record.upstream_time.ns / 1000,
       record.first_byte.ns / 1000,
       record.durable_time.ns / 1000,
-      record.usage.audio_ms};
+      record.usage.audio_ms,
+      PlaceIn(kSticky, record.sticky) | PlaceIn(kHangUpRules, record.hang_up_rule) << kChoiceBits |
+          PlaceIn(kUpstreamKinds, record.upstream_kind) << (2 * kChoiceBits),
+      record.queue_time.ns / 1000,
+      record.queue_position,
+      record.input_tokens_bound,
+      record.output_tokens_bound,
+      record.audio_ms_bound,
+      record.output_tokens_granted,
+      static_cast<std::int64_t>(record.hold_position),
+      static_cast<std::int64_t>(record.settle_position),
+      record.requests.limit,
+      record.requests.remaining,
+      record.tokens.limit,
+      record.tokens.remaining,
+      record.budget ? record.budget->n : 0,
+      record.budget_remaining.n};
   for (const std::int64_t number : numbers) to = PutVarint(ZigZag(number), to);
   bytes_.insert(bytes_.end(), buffer, to);
   ++count_;
@@ -131,8 +190,11 @@ void ExchangeBatch::Clear() {
 }
 
 ExchangeReader::ExchangeReader(std::span<const std::uint8_t> bytes) : rest_(bytes) {
-  damaged_ = rest_.empty() || (rest_.front() != kVersion && rest_.front() != kVersionBeforeAudio);
-  if (!damaged_ && rest_.front() == kVersionBeforeAudio) numbers_there_ = kAudioMs;
+  damaged_ = rest_.empty() || rest_.front() < kVersionBeforeAudio || rest_.front() > kVersion;
+  if (!damaged_ && rest_.front() <= kVersionBeforeReceipts) {
+    words_there_ = kModelCharged;
+    numbers_there_ = rest_.front() == kVersionBeforeAudio ? kAudioMs : kChoices;
+  }
   if (!damaged_) rest_ = rest_.subspan(1);
 }
 
@@ -158,7 +220,8 @@ bool ExchangeReader::Read() {
   if (rest_.size() < kIdBytes) return false;
   request_ = RequestId{GetId(rest_.data())};
   rest_ = rest_.subspan(kIdBytes);
-  for (std::string_view& word : words_) {
+  for (std::size_t i = 0; i < words_there_; ++i) {
+    std::string_view& word = words_[i];
     std::uint64_t length = 0;
     if (!Varint(length)) return false;
     if (length == 0) continue;
@@ -174,6 +237,25 @@ bool ExchangeReader::Read() {
     numbers_[i] = static_cast<std::int64_t>((value >> 1) ^ (0 - (value & 1)));
   }
   return true;
+}
+
+telemetry::PriceKept ExchangeReader::price() const {
+  ExchangeReader word({});  // for its Varint
+  word.rest_ = {reinterpret_cast<const std::uint8_t*>(words_[kPrice].data()),
+                words_[kPrice].size()};
+  std::array<std::int64_t, kPriceNumbers> rates{};
+  for (std::int64_t& rate : rates) {
+    std::uint64_t value = 0;
+    if (!word.Varint(value)) return {};
+    rate = static_cast<std::int64_t>((value >> 1) ^ (0 - (value & 1)));
+  }
+  return {.version = static_cast<std::uint32_t>(rates[0]),
+          .input = {rates[1]},
+          .cached_input = {rates[2]},
+          .cache_write = {rates[3]},
+          .output = {rates[4]},
+          .per_request = {rates[5]},
+          .audio_second = {rates[6]}};
 }
 
 KeyId ExchangeReader::key() const {
@@ -217,6 +299,26 @@ telemetry::ExchangeRecord ExchangeReader::Record() const {
   record.upstream_time = duration(kUpstreamUs);
   record.first_byte = duration(kFirstByteUs);
   record.durable_time = duration(kDurableUs);
+  record.model_charged = words_[kModelCharged];
+  record.changes = words_[kChanges];
+  record.attempts_told = words_[kAttemptsTold];
+  record.price = price();
+  record.charge = (number(kFlags) & kFlagCharge) != 0;
+  record.sticky = WordAt(kSticky, number(kChoices), 0);
+  record.hang_up_rule = WordAt(kHangUpRules, number(kChoices), 1);
+  record.upstream_kind = WordAt(kUpstreamKinds, number(kChoices), 2);
+  record.queue_time = duration(kQueueUs);
+  record.queue_position = number(kQueuePosition);
+  record.input_tokens_bound = number(kInputBound);
+  record.output_tokens_bound = number(kOutputBound);
+  record.audio_ms_bound = number(kAudioBoundMs);
+  record.output_tokens_granted = number(kOutputGranted);
+  record.hold_position = static_cast<std::uint64_t>(number(kHoldPosition));
+  record.settle_position = static_cast<std::uint64_t>(number(kSettlePosition));
+  record.requests = {number(kRequestsLimit), number(kRequestsRemaining)};
+  record.tokens = {number(kTokensLimit), number(kTokensRemaining)};
+  if ((number(kFlags) & kFlagBudget) != 0) record.budget = NanoUsd{number(kBudgetNanoUsd)};
+  record.budget_remaining = {number(kBudgetRemainingNanoUsd)};
   return record;
 }
 

@@ -2,17 +2,21 @@
 // difference from the one before where that is shorter. One SQLite row for each exchange costs its
 // thread ten times as much.
 //
-// FROZEN. Version 2; `varint` is unsigned LEB128, `zigzag` a varint of (n << 1) ^ (n >> 63):
+// FROZEN. Version 3; `varint` is unsigned LEB128, `zigzag` a varint of (n << 1) ^ (n >> 63):
 //
-//   batch   := version:u8(=2) record*
+//   batch   := version:u8(=3) record*
 //   record  := request:16 bytes, big endian, then words, then numbers
-//   words   := key operation model model_served upstream
+//   words   := key operation model model_served upstream model_charged changes attempts price
 //   word    := 0:varint             the same as in the record before (empty before the first)
 //            | length + 1:varint, the bytes      key: 16 bytes big endian, or none
+//   price   := empty, or zigzag each: version, input, cached input, cache write, output (pUSD
+//   each),
+//              request, second of audio (nUSD)
 //   numbers := zigzag each, in the order of Number below
 //
 // Whoever needs another number appends it to the list under a new version; older versions are read
-// for as long as logs are kept. Version 1 has the numbers before kAudioMs.
+// for as long as logs are kept. Version 1 has the numbers before kAudioMs, version 2 those before
+// kChoices, and both have the words before kModelCharged.
 #pragma once
 
 #include <array>
@@ -49,21 +53,32 @@ class ExchangeBatch {
     std::size_t size = 0;
   };
   std::vector<std::uint8_t> bytes_;
-  std::array<Place, 5> words_{};  // of the last record, in bytes_
+  std::array<Place, 9> words_{};  // of the last record, in bytes_
   std::uint32_t count_ = 0;
 };
 
 // Decodes a batch, record by record. Safe on any bytes.
 class ExchangeReader {
  public:
-  enum Word : std::uint8_t { kKey, kOperation, kModel, kModelServed, kUpstream, kWords };
+  enum Word : std::uint8_t {
+    kKey,
+    kOperation,
+    kModel,
+    kModelServed,
+    kUpstream,
+    kModelCharged,  // this and the rest from version 3
+    kChanges,
+    kAttemptsTold,
+    kPrice,
+    kWords
+  };
   enum Number : std::uint8_t {
     kStartedUs,  // after the millisecond of the id
     kEnding,
     kRefusal,
     kStatus,
     kAttempts,
-    kFlags,  // 1 stream, 2 sandbox
+    kFlags,  // 1 stream, 2 sandbox; from version 3 also 4 charge, 8 budget
     kUsageSource,
     kInputTokens,
     kCachedInputTokens,
@@ -78,6 +93,21 @@ class ExchangeReader {
     kFirstByteUs,
     kDurableUs,
     kAudioMs,  // from version 2
+    kChoices,  // this and the rest from version 3: sticky, hang-up rule, upstream kind, 4 bits each
+    kQueueUs,
+    kQueuePosition,
+    kInputBound,
+    kOutputBound,
+    kAudioBoundMs,
+    kOutputGranted,
+    kHoldPosition,
+    kSettlePosition,
+    kRequestsLimit,
+    kRequestsRemaining,
+    kTokensLimit,
+    kTokensRemaining,
+    kBudgetNanoUsd,
+    kBudgetRemainingNanoUsd,
     kNumbers
   };
 
@@ -93,6 +123,7 @@ class ExchangeReader {
   std::string_view word(Word which) const { return words_[which]; }
   std::int64_t number(Number which) const { return numbers_[which]; }
   KeyId key() const;
+  telemetry::PriceKept price() const;
   telemetry::ExchangeRecord Record() const;
 
  private:
@@ -103,7 +134,8 @@ class ExchangeReader {
   RequestId request_;
   std::array<std::string_view, kWords> words_{};
   std::array<std::int64_t, kNumbers> numbers_{};
-  std::size_t numbers_there_ = kNumbers;  // as many as the batch's version has
+  std::size_t words_there_ = kWords;  // as many as the batch's version has, as the next
+  std::size_t numbers_there_ = kNumbers;
   bool damaged_ = false;
 };
 

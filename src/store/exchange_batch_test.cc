@@ -35,6 +35,26 @@ void ExpectSame(const ExchangeRecord& is, const ExchangeRecord& want) {
   EXPECT_EQ(is.upstream_time.ns, want.upstream_time.ns / 1000 * 1000);
   EXPECT_EQ(is.first_byte.ns, want.first_byte.ns / 1000 * 1000);
   EXPECT_EQ(is.durable_time.ns, want.durable_time.ns / 1000 * 1000);
+  EXPECT_EQ(is.queue_time.ns, want.queue_time.ns / 1000 * 1000);
+  EXPECT_EQ(is.sticky, want.sticky);
+  EXPECT_EQ(is.changes, want.changes);
+  EXPECT_EQ(is.model_charged, want.model_charged);
+  EXPECT_EQ(is.attempts_told, want.attempts_told);
+  EXPECT_EQ(is.upstream_kind, want.upstream_kind);
+  EXPECT_EQ(is.hang_up_rule, want.hang_up_rule);
+  EXPECT_EQ(is.price, want.price);
+  EXPECT_EQ(is.charge, want.charge);
+  EXPECT_EQ(is.input_tokens_bound, want.input_tokens_bound);
+  EXPECT_EQ(is.output_tokens_bound, want.output_tokens_bound);
+  EXPECT_EQ(is.audio_ms_bound, want.audio_ms_bound);
+  EXPECT_EQ(is.output_tokens_granted, want.output_tokens_granted);
+  EXPECT_EQ(is.hold_position, want.hold_position);
+  EXPECT_EQ(is.settle_position, want.settle_position);
+  EXPECT_EQ(is.queue_position, want.queue_position);
+  EXPECT_EQ(is.requests, want.requests);
+  EXPECT_EQ(is.tokens, want.tokens);
+  EXPECT_EQ(is.budget, want.budget);
+  EXPECT_EQ(is.budget_remaining, want.budget_remaining);
 }
 
 void ExpectReadBack(const std::vector<ExchangeRecord>& records) {
@@ -66,6 +86,22 @@ ExchangeRecord Usual() {
   record.charged = {4'000'000};
   record.total = Milliseconds(1500);
   record.upstream_time = Milliseconds(1499);
+  record.model_charged = "gpt-5.5";
+  record.upstream_kind = "openai";
+  record.hang_up_rule = "abort_and_bill_observed";
+  record.price = {.version = 1,
+                  .input = {2'500'000},
+                  .cached_input = {250'000},
+                  .cache_write = {2'500'000},
+                  .output = {15'000'000},
+                  .per_request = {},
+                  .audio_second = {}};
+  record.charge = true;
+  record.input_tokens_bound = 2000;
+  record.output_tokens_bound = 128'000;
+  record.hold_position = 1'000'000;
+  record.settle_position = 1'000'050;
+  record.requests = {100, 99};
   return record;
 }
 
@@ -82,7 +118,21 @@ TEST(ExchangeBatch, EveryEdge_ReadsBack) {
                 INT64_MAX};
   most.held = most.charged = most.overrun = {INT64_MAX};
   most.total = most.upstream_time = most.first_byte = most.durable_time = {INT64_MAX};
+  most.price = {UINT32_MAX,  {INT64_MAX}, {INT64_MAX}, {INT64_MAX},
+                {INT64_MAX}, {INT64_MAX}, {INT64_MAX}};
+  most.sticky = "escaped";
+  most.hang_up_rule = "drain_and_bill";
+  most.upstream_kind = "gemini";
+  most.hold_position = most.settle_position = UINT64_MAX;
+  most.input_tokens_bound = most.output_tokens_bound = most.audio_ms_bound = INT64_MAX;
+  most.output_tokens_granted = most.queue_position = INT64_MAX;
+  most.requests = most.tokens = {INT64_MAX, INT64_MIN};
+  most.budget = most.budget_remaining = NanoUsd{INT64_MAX};
+  most.queue_time = {INT64_MAX};
+  most.changes = std::string(1024, 'c');
+  most.attempts_told = "openai/a 429 burst, openai/b 200 served";
   ExchangeRecord least = Usual();
+  least.budget = NanoUsd{0};  // a budget of nothing is not none
   least.request = RequestId{{0, 1}};
   least.started_at = {INT64_MIN};
   least.status = INT32_MIN;
@@ -110,7 +160,7 @@ TEST(ExchangeBatch, WhatIsAsBefore_CostsLittle) {
   batch.Append(Usual());
   const std::size_t first = batch.bytes().size();
   batch.Append(Usual());
-  EXPECT_LE(batch.bytes().size() - first, 60U);
+  EXPECT_LE(batch.bytes().size() - first, 85U);
 }
 
 TEST(ExchangeBatch, Cleared_StartsAnew) {
@@ -125,7 +175,7 @@ TEST(ExchangeBatch, Cleared_StartsAnew) {
 }
 
 // The format is frozen: a file written by an earlier build must read the same.
-TEST(ExchangeBatch, Version2_IsTheseBytes) {
+TEST(ExchangeBatch, Version3_IsTheseBytes) {
   ExchangeRecord record;
   record.request = RequestId{{(5ULL << 16) | 1, 2}};
   record.started_at = {5'001'000};  // 5 ms and 1 us
@@ -134,20 +184,52 @@ TEST(ExchangeBatch, Version2_IsTheseBytes) {
   record.stream = true;
   record.held = {-1};
   record.usage.audio_ms = 1;
+  record.sticky = "away";
+  record.hang_up_rule = "abort_and_void";
+  record.upstream_kind = "anthropic";
+  record.hold_position = 7;
+  record.settle_position = 8;
   ExchangeBatch batch;
   batch.Append(record);
   batch.Append(record);
   const std::vector<std::uint8_t> once = {
-      0, 0, 0,   0,    0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,  // the id
-      0, 3, 'o', 'p',  0, 0, 0,                             // words
-      2, 2, 0,   0x90, 3, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2};
-  std::vector<std::uint8_t> expected = {2};
+      0, 0, 0, 0, 0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,  // the id
+      0, 3, 'o', 'p', 0, 0, 0, 0, 0, 0, 0,             // words
+      2, 2, 0, 0x90, 3, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2,
+      // sticky away, abort_and_void, anthropic; then the queue, the bounds, positions 7 and 8
+      0xC4, 0xC, 0, 0, 0, 0, 0, 0, 14, 16, 0, 0, 0, 0, 0, 0};
+  std::vector<std::uint8_t> expected = {3};
   expected.insert(expected.end(), once.begin(), once.end());
   expected.insert(expected.end(), once.begin(), once.end());
   expected.erase(expected.begin() + 1 + static_cast<std::ptrdiff_t>(once.size()) + 18,
                  expected.begin() + 1 + static_cast<std::ptrdiff_t>(once.size()) + 20);
   expected[1 + once.size() + 17] = 0;  // the operation is as before
   EXPECT_EQ(std::vector<std::uint8_t>(batch.bytes().begin(), batch.bytes().end()), expected);
+}
+
+// Written before there were receipts: those have what was kept.
+TEST(ExchangeReader, Version2_IsRead) {
+  const std::vector<std::uint8_t> once = {
+      0, 0, 0,   0,    0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,  // the id
+      0, 3, 'o', 'p',  0, 0, 0,                             // words
+      2, 2, 0,   0x90, 3, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2};
+  std::vector<std::uint8_t> bytes = {2};
+  bytes.insert(bytes.end(), once.begin(), once.end());
+  bytes.insert(bytes.end(), once.begin(), once.end());
+  ExchangeReader reader(bytes);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(reader.Next());
+    const ExchangeRecord record = reader.Record();
+    EXPECT_EQ(record.operation, "op");
+    EXPECT_EQ(record.held, NanoUsd{-1});
+    EXPECT_EQ(record.usage.audio_ms, 1);
+    EXPECT_EQ(record.price, telemetry::PriceKept{});
+    EXPECT_EQ(record.hang_up_rule, "");
+    EXPECT_EQ(record.budget, std::nullopt);
+    EXPECT_EQ(record.hold_position, 0U);
+  }
+  EXPECT_FALSE(reader.Next());
+  EXPECT_FALSE(reader.damaged());
 }
 
 // Written before there was audio.
@@ -198,7 +280,7 @@ TEST(ExchangeReader, AnyBytes_AreSafe) {
     ExchangeReader reader(bytes);
     while (reader.Next()) static_cast<void>(reader.Record());
   }
-  EXPECT_TRUE(ExchangeReader(std::vector<std::uint8_t>{3}).damaged());  // of a newer program
+  EXPECT_TRUE(ExchangeReader(std::vector<std::uint8_t>{4}).damaged());  // of a newer program
 }
 
 TEST(SlotOf, LaterSlots_HaveLargerIds) {

@@ -15,10 +15,11 @@ namespace weir::telemetry {
 namespace {
 
 // The operations that get a label of their own; any other text counts as the last.
-constexpr std::array<std::string_view, 13> kOperations = {"responses",
+constexpr std::array<std::string_view, 14> kOperations = {"responses",
                                                           "chat_completions",
                                                           "list_models",
                                                           "get_model",
+                                                          "get_request",
                                                           "responses_input_tokens",
                                                           "responses_compact",
                                                           "responses_socket",

@@ -366,6 +366,104 @@ def accounts_at_run_time(tally):
     gateway.stop()
 
 
+def receipts(tally):
+    gateway = Gateway().start()
+    owner = {"authorization": f"Bearer {KEY}"}
+    done = gateway.command("keys", "create", "--name", "other", "--json")
+    other = {"authorization": "Bearer " + json.loads(done.stdout)["secret"]}
+
+    def receipt(request_id, headers, prefix="/v1"):
+        status, _, body = weir.fetch(f"{gateway.url}{prefix}/requests/{request_id}", headers=headers)
+        return status, body
+
+    def verify(body, *options):
+        path = f"{gateway.folder}/receipt.json"
+        with open(path, "wb") as file:
+            file.write(body)
+        return subprocess.run([weir.binary(), "receipt", "verify", path, *options], capture_output=True, text=True,
+                              timeout=60, check=False)
+
+    # Right behind the reply, on another connection: each one must be there.
+    waits = []
+    for _ in range(20):
+        status, headers, _ = gateway.ask()
+        began = time.monotonic()
+        found, body = receipt(headers["x-request-id"], owner)
+        waits.append(time.monotonic() - began)
+        tally.check("a receipt is there when the reply is", status == 200 and found == 200, f"{found} {body[:300]}")
+    print(f"receipts: found after {sorted(waits)[10] * 1000:.1f} ms at the median, {max(waits) * 1000:.1f} ms at most")
+    request_id = headers["x-request-id"]
+    told = json.loads(body)
+    tally.check("it names request, key and price", told["id"] == request_id and told["key"]["name"] == "caller" and
+                told["price"]["output_pico_usd"] == "2000000", str(told))
+    cost = told["usage"]["input_tokens"] * 1000 + told["usage"]["output_tokens"] * 2000
+    tally.check("its charge is usage times price", told["charge"]["charged_nano_usd"] == str(cost) != "0", str(told))
+    tally.check("it names the records of the ledger",
+                0 < told["ledger"]["hold_position"] < told["ledger"]["settle_position"], str(told["ledger"]))
+    tally.check("it is under /openai too, and without its prefix",
+                receipt(request_id, owner, "/openai/v1")[0] == receipt(request_id[4:], owner)[0] == 200)
+    for secret in (KEY, UPSTREAM_SECRET, "Reply with only"):
+        tally.check("it holds no secret and no prompt", secret not in body.decode(), secret)
+
+    status, others = receipt(request_id, other)
+    nothing = receipt("req_" + "0" * 26, other)
+    tally.check("another key gets 404", status == 404 and b"request_not_found" in others, f"{status} {others}")
+    strip = re.compile(rb'"request_id":"[^"]*"')
+    tally.check("the same as of nothing", nothing[0] == 404 and strip.sub(b"", nothing[1]) == strip.sub(b"", others),
+                f"{nothing} {others}")
+    tally.check("without a key there is none", receipt(request_id, {})[0] == 401)
+
+    key = gateway.command("receipt", "key").stdout.strip()
+    status, _, public = weir.fetch(f"{gateway.url}/.well-known/receipt-key")
+    tally.check("the key is published", status == 200 and json.loads(public)["public_key"] == key, f"{public} {key}")
+    good = verify(body, "--key", key)
+    tally.check("it is verified offline", good.returncode == 0 and request_id in good.stdout, good.stdout + good.stderr)
+    tally.check("also when it was indented", verify(json.dumps(told, indent=2).encode(), "--key", key).returncode == 0)
+    at = body.index(b'"charged_nano_usd":"') + 20
+    bad = verify(body[:at] + (b"9" if body[at:at + 1] != b"9" else b"8") + body[at + 1:], "--key", key)
+    tally.check("with one digit changed it is not", bad.returncode == 1 and "signature does not fit" in bad.stderr and
+                "charged_nano_usd" in bad.stderr, bad.stdout + bad.stderr)
+    tally.check("nor with another's key", verify(body, "--key", "00" * 32).returncode == 1)
+    shown = gateway.command("receipt", "show", request_id)
+    tally.check("the operator sees the account", json.loads(shown.stdout or "{}").get("account") == "here" and
+                verify(shown.stdout.encode(), "--key", key).returncode == 0, shown.stdout + shown.stderr)
+
+    # A refused request has one, too.
+    status, headers, _ = weir.fetch(f"{gateway.url}/v1/responses", "POST", {"model": "nope", "input": "x"}, owner)
+    found, body = receipt(headers["x-request-id"], owner)
+    tally.check("a refusal has a receipt", status == 404 and found == 200 and
+                json.loads(body)["refusal"]["code"] == "model_not_found" and json.loads(body)["ledger"] is None and
+                verify(body, "--key", key).returncode == 0, f"{found} {body}")
+
+    # A caller that hangs up in the middle of a stream.
+    text = json.dumps({"model": "m1", "stream": True, "input": "Count from 1 to 1000 slowly"})
+    with socket.create_connection(("127.0.0.1", gateway.port)) as caller:
+        caller.sendall((f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+                        f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n{text}").encode())
+        seen = b""
+        while b"output_text.delta" not in seen:
+            piece = caller.recv(4096)
+            if not piece:
+                break
+            seen += piece
+    request_id = re.search(rb"x-request-id: (req_\w{26})", seen).group(1).decode()
+    found, body = receipt(request_id, owner)
+    told = json.loads(body)
+    tally.check("a hung-up stream's receipt names the rule", found == 200 and told["ending"] == "caller_gone" and
+                told["hang_up"] == {"rule": "abort_and_bill_observed", "applied": True} and
+                told["usage"]["source"] == "checkpoint", f"{found} {body}")
+    tally.check("and holds", verify(body, "--key", key).returncode == 0, verify(body, "--key", key).stderr)
+
+    # The key stays: receipts from before a restart are checked with the same one.
+    gateway.server.stop()
+    gateway.start()
+    tally.check("a restart keeps the key", gateway.command("receipt", "key").stdout.strip() == key)
+    tally.check("and the receipts", receipt(request_id, owner)[0] == 200)
+    mode = os.stat(f"{gateway.folder}/data/receipt.key").st_mode & 0o777
+    tally.check("its file is private", mode == 0o600, oct(mode))
+    gateway.stop()
+
+
 def rate_limit(tally):
     gateway = Gateway(rate=100).start()
     replies = [gateway.ask() for _ in range(140)]
@@ -448,6 +546,7 @@ def run(tally):
     rate_limit(tally)
     accounts_at_run_time(tally)
     health_probes(tally)
+    receipts(tally)
 
 
 if __name__ == "__main__":

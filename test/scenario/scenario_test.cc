@@ -28,6 +28,7 @@
 //   the
 //            boundary b0; file=@wav:MS is a file of so many milliseconds, file=@bytes:N one of N
 //            bytes
+//            @D in a PATH is the id of the request of client D
 //   resume   U                                lets an upstream go on from @wait
 //   hangup   C | drain C
 //   advance  DURATION (5s, 100ms)
@@ -460,6 +461,10 @@ class Runner {
     caller->method = words.at(2);
     const auto [path, query] = Split(words.at(3), '?');
     caller->path = path;
+    if (const auto at = path.find('@'); at != std::string::npos) {
+      const auto& asked = *callers_.at(path.substr(at + 1));
+      caller->path = path.substr(0, at) + "req_" + ToString(asked.exchange.id);
+    }
     caller->query = query;
     std::size_t i = 4;
     for (; i < words.size() && words[i].front() != '{' && words[i].front() != '!'; ++i) {
@@ -505,7 +510,7 @@ class Runner {
   }
 
   Task<void> Serve(Caller& caller) {
-    gateway::Ports ports{caller, upstreams_, credit_, accounts_};
+    gateway::Ports ports{caller, upstreams_, credit_, accounts_, &receipts_};
     co_await gateway::Serve(caller.exchange, ports, runtime_);
     caller.finished = true;
   }
@@ -647,6 +652,25 @@ class Runner {
       FAIL() << "unknown aspect " << aspect;
   }
 
+  // Of exchanges that ended, a receipt that only names them.
+  class ScriptedReceipts final : public gateway::Receipts {
+   public:
+    explicit ScriptedReceipts(Runner& runner) : runner_(runner) {}
+    Task<Result<std::string>> Find(RequestId request,
+                                   std::shared_ptr<const identity::KeyRecord> key,
+                                   std::shared_ptr<const config::Config>) override {
+      for (const auto& [name, caller] : runner_.callers_) {
+        const gateway::Exchange& x = caller->exchange;
+        if (!caller->finished || x.id != request || !x.principal) continue;
+        if (x.principal->key->id == key->id) co_return "{\"receipt_of\":\"" + name + "\"}";
+      }
+      co_return Fail(ErrorCode::kNotFound, ErrorSource::kCaller, "");
+    }
+
+   private:
+    Runner& runner_;
+  };
+
   const Case& script_;
   std::size_t at_ = 0;
   config::Config config_;
@@ -660,6 +684,7 @@ class Runner {
   ScriptedUpstreams upstreams_;
   ScriptedAccounts accounts_{runtime_};
   ScriptedCredit credit_{runtime_};
+  ScriptedReceipts receipts_{*this};
   std::map<std::string, std::unique_ptr<Caller>> callers_;
 };
 

@@ -1,0 +1,452 @@
+#include "server/receipt.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+#include <utility>
+
+#include "policy/quote.h"
+#include "store/canonical_json.h"
+#include "telemetry/log.h"
+
+namespace weir::server {
+namespace {
+
+namespace json = boost::json;
+using store::CanonicalObject;
+using telemetry::ExchangeRecord;
+using telemetry::PriceKept;
+
+constexpr std::string_view kType = "weir.receipt/1";
+constexpr std::string_view kRounding = "once, up, to a whole nano-USD";
+
+std::string Amount(NanoUsd amount) { return std::to_string(amount.n); }
+
+// Sums of products of two int64 have up to 39 digits.
+std::string Amount(PicoUsd amount) {
+  const bool negative = amount < 0;
+  auto rest =
+      negative ? -static_cast<unsigned __int128>(amount) : static_cast<unsigned __int128>(amount);
+  std::string text;
+  do {
+    text.insert(text.begin(), static_cast<char>('0' + static_cast<int>(rest % 10)));
+    rest /= 10;
+  } while (rest != 0);
+  return negative ? "-" + text : text;
+}
+
+config::Price PriceOf(const PriceKept& kept) {
+  return {.input = kept.input,
+          .cached_input = kept.cached_input,
+          .cache_write = kept.cache_write,
+          .output = kept.output,
+          .per_request = kept.per_request,
+          .audio_second = kept.audio_second,
+          .version = kept.version};
+}
+
+std::string PriceJson(const PriceKept& price) {
+  return CanonicalObject()
+      .Number("version", price.version)
+      .Text("input_pico_usd", std::to_string(price.input.p))
+      .Text("cached_input_pico_usd", std::to_string(price.cached_input.p))
+      .Text("cache_write_pico_usd", std::to_string(price.cache_write.p))
+      .Text("output_pico_usd", std::to_string(price.output.p))
+      .Text("request_nano_usd", Amount(price.per_request))
+      .Text("audio_second_nano_usd", Amount(price.audio_second))
+      .Write();
+}
+
+std::string UsageJson(const Usage& usage) {
+  return CanonicalObject()
+      .Text("source", Name(usage.source))
+      .Number("input_tokens", usage.input_tokens)
+      .Number("cached_input_tokens", usage.cached_input_tokens)
+      .Number("cache_write_tokens", usage.cache_write_tokens)
+      .Number("output_tokens", usage.output_tokens)
+      .Number("reasoning_tokens", usage.reasoning_tokens)
+      .Number("audio_ms", usage.audio_ms)
+      .Write();
+}
+
+std::string ChargeJson(const ExchangeRecord& record, const Usage& usage) {
+  CanonicalObject charge;
+  charge.Flag("due", record.charge)
+      .Text("held_nano_usd", Amount(record.held))
+      .Text("charged_nano_usd", Amount(record.charged))
+      .Text("overrun_nano_usd", Amount(record.overrun))
+      .Text("rounding", kRounding);
+  if (record.price.version != 0 && usage.source != UsageSource::kNone) {
+    const config::Price price = PriceOf(record.price);
+    charge.Text("exact_pico_usd", Amount(policy::ExactPrice(price, usage)))
+        .Text("price_nano_usd", Amount(policy::PriceOf(price, usage)));
+  } else {
+    charge.Null("exact_pico_usd").Null("price_nano_usd");
+  }
+  return charge.Write();
+}
+
+std::string LedgerJson(const ExchangeRecord& record) {
+  if (record.hold_position == 0) return "null";
+  CanonicalObject ledger;
+  ledger.Number("hold_position", static_cast<std::int64_t>(record.hold_position));
+  if (record.settle_position == 0) {
+    ledger.Null("settle_position");
+  } else {
+    ledger.Number("settle_position", static_cast<std::int64_t>(record.settle_position));
+  }
+  return ledger.Write();
+}
+
+std::string HoldJson(const ExchangeRecord& record) {
+  if (record.hold_position == 0) return "null";
+  CanonicalObject hold;
+  hold.Number("input_tokens_bound", record.input_tokens_bound)
+      .Number("output_tokens_bound", record.output_tokens_bound)
+      .Number("audio_ms_bound", record.audio_ms_bound);
+  if (record.output_tokens_granted > 0) {
+    hold.Number("output_tokens_granted", record.output_tokens_granted);
+  } else {
+    hold.Null("output_tokens_granted");
+  }
+  return hold.Write();
+}
+
+std::string HangUpJson(const ExchangeRecord& record) {
+  if (record.hang_up_rule.empty()) return "null";
+  return CanonicalObject()
+      .Text("rule", record.hang_up_rule)
+      .Flag("applied", record.ending == EndingKind::kCallerGone)
+      .Write();
+}
+
+std::string LimitJson(const telemetry::LimitKept& limit) {
+  if (limit.limit == 0) return "null";
+  return CanonicalObject()
+      .Number("limit", limit.limit)
+      .Number("remaining", limit.remaining)
+      .Write();
+}
+
+std::string LimitsJson(const ExchangeRecord& record) {
+  CanonicalObject limits;
+  limits.Json("requests_per_minute", LimitJson(record.requests))
+      .Json("tokens_per_minute", LimitJson(record.tokens));
+  if (record.budget) {
+    limits.Json("budget", CanonicalObject()
+                              .Text("limit_nano_usd", Amount(*record.budget))
+                              .Text("remaining_nano_usd", Amount(record.budget_remaining))
+                              .Write());
+  } else {
+    limits.Null("budget");
+  }
+  return limits.Write();
+}
+
+// "a, b" -> "a" and "b".
+std::vector<std::string_view> Parts(std::string_view text) {
+  std::vector<std::string_view> parts;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(", "), text.size());
+    parts.push_back(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 2, text.size()));
+  }
+  return parts;
+}
+
+// What session.cc wrote: "ACCOUNT STATUS OUTCOME".
+std::string AttemptsJson(const ExchangeRecord& record, ReceiptView view) {
+  std::vector<std::string> items;
+  for (const std::string_view part : Parts(record.attempts_told)) {
+    const std::size_t outcome = part.rfind(' ');
+    const std::size_t status = part.rfind(' ', outcome - 1);
+    if (outcome == std::string_view::npos || outcome == 0 || status == std::string_view::npos) {
+      continue;
+    }
+    CanonicalObject attempt;
+    std::int64_t code = 0;
+    std::from_chars(part.data() + status + 1, part.data() + outcome, code);
+    attempt.Number("status", code).Text("outcome", part.substr(outcome + 1));
+    if (view == ReceiptView::kOperator) attempt.Text("account", part.substr(0, status));
+    items.push_back(attempt.Write());
+  }
+  return CanonicalObject()
+      .Number("count", record.attempts)
+      .Json("told", store::CanonicalList(items))
+      .Write();
+}
+
+std::string TimeJson(const ExchangeRecord& record) {
+  return CanonicalObject()
+      .Text("started_at", telemetry::FormatInstant(record.started_at))
+      .Text("ended_at", telemetry::FormatInstant(record.started_at + record.total))
+      .Number("total_us", record.total.ns / 1000)
+      .Number("queue_us", record.queue_time.ns / 1000)
+      .Number("upstream_us", record.upstream_time.ns / 1000)
+      .Number("first_byte_us", record.first_byte.ns / 1000)
+      .Number("durable_us", record.durable_time.ns / 1000)
+      .Write();
+}
+
+std::string RefusalJson(const ExchangeRecord& record) {
+  if (record.refusal == Refusal::kNone) return "null";
+  const RefusalText& text = TextOf(record.refusal);
+  return CanonicalObject()
+      .TextOrNull("code", text.code)
+      .Text("type", text.type)
+      .Text("message", text.message)
+      .Write();
+}
+
+// What the figures mean, for a person.
+std::string ExplanationJson(const ExchangeRecord& record) {
+  std::vector<std::string> sentences;
+  const auto say = [&](std::string sentence) {
+    sentences.push_back(store::CanonicalText(sentence));
+  };
+  if (record.sandbox) say("Answered by the sandbox; no provider was called.");
+  switch (record.usage.source) {
+    case UsageSource::kNone:
+      say("Nothing was used that could be charged.");
+      break;
+    case UsageSource::kProvider:
+      say("The provider reported the usage.");
+      break;
+    case UsageSource::kEstimated:
+      say("The provider reported no usage; it is the gateway's own count.");
+      break;
+    case UsageSource::kCheckpoint:
+      say("The call was cut; the usage is the gateway's own count of what was delivered.");
+      break;
+  }
+  if (record.ending == EndingKind::kCallerGone && !record.hang_up_rule.empty()) {
+    say(fmt::format("The caller hung up; the rule {} decided what is charged.",
+                    record.hang_up_rule));
+  }
+  if (record.hold_position != 0) {
+    say(fmt::format(
+        "{} USD were held before the call, the most it could cost; {} USD were charged.",
+        FormatUsd(record.held), FormatUsd(record.charged)));
+  }
+  if (record.overrun.n > 0) {
+    say(fmt::format("It cost {} USD more than was held, which the operator bears.",
+                    FormatUsd(record.overrun)));
+  }
+  if (record.output_tokens_granted > 0) {
+    say(fmt::format("The output was bounded to {} tokens, which is what the budget allowed.",
+                    record.output_tokens_granted));
+  }
+  return store::CanonicalList(sentences);
+}
+
+}  // namespace
+
+std::string MakeReceipt(const ExchangeRecord& record, const identity::KeyRecord* key,
+                        const config::Config& config, ReceiptView view,
+                        const store::ReceiptKey& signer) {
+  // What is shown is what was priced, so that a reader who multiplies arrives at the charge.
+  const Usage usage = policy::Plausible(record.usage);
+  std::vector<std::string> changes;
+  for (const std::string_view change : Parts(record.changes)) {
+    changes.push_back(store::CanonicalText(change));
+  }
+  CanonicalObject receipt;
+  receipt.Text("type", kType)
+      .Text("issuer", config.brand.name)
+      .Json("signed_by", CanonicalObject()
+                             .Text("algorithm", "Ed25519")
+                             .Text("public_key", signer.public_key())
+                             .Write())
+      .Text("id", "req_" + ToString(record.request))
+      .TextOrNull("operation", record.operation)
+      .Flag("stream", record.stream)
+      .Flag("sandbox", record.sandbox)
+      .Json("model", CanonicalObject()
+                         .TextOrNull("asked", record.model)
+                         .TextOrNull("charged_as", record.model_charged)
+                         .TextOrNull("reported", record.model_served)
+                         .Write())
+      .TextOrNull("upstream_kind", record.upstream_kind)
+      .Json("attempts", AttemptsJson(record, view))
+      .Text("ending", Name(record.ending))
+      .Number("status", record.status)
+      .Json("refusal", RefusalJson(record))
+      .Json("changes", store::CanonicalList(changes))
+      .TextOrNull("session", record.sticky)
+      .Number("queue_position", record.queue_position)
+      .Json("usage", UsageJson(usage))
+      .Json("price", record.price.version == 0 ? "null" : PriceJson(record.price))
+      .Json("hold", HoldJson(record))
+      .Json("charge", ChargeJson(record, usage))
+      .Json("ledger", LedgerJson(record))
+      .Json("hang_up", HangUpJson(record))
+      .Json("limits", LimitsJson(record))
+      .Json("time", TimeJson(record))
+      .Json("explanation", ExplanationJson(record));
+  if (record.key.empty()) {
+    receipt.Null("key");
+  } else {
+    receipt.Json("key", CanonicalObject()
+                            .Text("id", "key_" + ToString(record.key))
+                            .TextOrNull("name", key == nullptr ? "" : key->name)
+                            .TextOrNull("workspace", key == nullptr ? "" : key->workspace)
+                            .TextOrNull("environment", key == nullptr ? "" : key->environment)
+                            .Write());
+  }
+  if (view == ReceiptView::kOperator) receipt.TextOrNull("account", record.upstream);
+  const std::string signature = signer.Sign(receipt.Write());
+  return receipt.Text("signature", signature).Write();
+}
+
+std::string ReceiptKeyBody(const store::ReceiptKey& key) {
+  return CanonicalObject()
+      .Text("algorithm", "Ed25519")
+      .Text("public_key", key.public_key())
+      .Write();
+}
+
+namespace {
+
+// Reads a receipt by the paths of its members; remembers the first that is missing or wrong.
+class Fields {
+ public:
+  explicit Fields(const json::object& root) : root_(root) {}
+
+  const json::value* At(std::string_view outer, std::string_view inner) const {
+    const json::value* object = root_.if_contains(outer);
+    if (object == nullptr || !object->is_object()) return nullptr;
+    return object->get_object().if_contains(inner);
+  }
+  std::string Text(std::string_view outer, std::string_view inner) const {
+    const json::value* value = At(outer, inner);
+    return value != nullptr && value->is_string() ? std::string(value->get_string())
+                                                  : std::string();
+  }
+  // A count, or an amount in a text; none is below zero.
+  std::int64_t Number(std::string_view outer, std::string_view inner) {
+    const json::value* value = At(outer, inner);
+    std::int64_t number = value != nullptr && value->is_int64() ? value->get_int64() : -1;
+    if (number >= 0) return number;
+    const std::string text = Text(outer, inner);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (text.empty() || error != std::errc() || end != text.data() + text.size() || number < 0) {
+      if (missing_.empty()) missing_ = fmt::format("{}.{}", outer, inner);
+      return 0;
+    }
+    return number;
+  }
+  bool Null(std::string_view name) const {
+    const json::value* value = root_.if_contains(name);
+    return value == nullptr || value->is_null();
+  }
+  bool Flag(std::string_view outer, std::string_view inner) const {
+    const json::value* value = At(outer, inner);
+    return value != nullptr && value->is_bool() && value->get_bool();
+  }
+  const std::string& missing() const { return missing_; }
+
+ private:
+  const json::object& root_;
+  std::string missing_;
+};
+
+UsageSource SourceOf(std::string_view name) {
+  for (const UsageSource source :
+       {UsageSource::kProvider, UsageSource::kEstimated, UsageSource::kCheckpoint}) {
+    if (Name(source) == name) return source;
+  }
+  return UsageSource::kNone;
+}
+
+// Whether the amounts follow from one another, as far as the receipt tells.
+void CheckAmounts(const json::object& root, std::vector<std::string>& faults) {
+  Fields fields(root);
+  const auto differs = [&](std::string_view what, const std::string& is,
+                           const std::string& should) {
+    if (is != should) faults.push_back(fmt::format("{} is {}, not {}", what, is, should));
+  };
+  const NanoUsd held{fields.Number("charge", "held_nano_usd")};
+  const NanoUsd charged{fields.Number("charge", "charged_nano_usd")};
+  const NanoUsd overrun{fields.Number("charge", "overrun_nano_usd")};
+  if (charged > held) {
+    faults.push_back(fmt::format("charge.charged_nano_usd is {}, more than the {} that were held",
+                                 charged.n, held.n));
+  }
+  if (!fields.Null("price")) {
+    config::Price price;
+    price.input = {fields.Number("price", "input_pico_usd")};
+    price.cached_input = {fields.Number("price", "cached_input_pico_usd")};
+    price.cache_write = {fields.Number("price", "cache_write_pico_usd")};
+    price.output = {fields.Number("price", "output_pico_usd")};
+    price.per_request = {fields.Number("price", "request_nano_usd")};
+    price.audio_second = {fields.Number("price", "audio_second_nano_usd")};
+    const Usage usage{.input_tokens = fields.Number("usage", "input_tokens"),
+                      .cached_input_tokens = fields.Number("usage", "cached_input_tokens"),
+                      .cache_write_tokens = fields.Number("usage", "cache_write_tokens"),
+                      .output_tokens = fields.Number("usage", "output_tokens"),
+                      .reasoning_tokens = fields.Number("usage", "reasoning_tokens"),
+                      .source = SourceOf(fields.Text("usage", "source")),
+                      .audio_ms = fields.Number("usage", "audio_ms")};
+    NanoUsd cost;
+    if (usage.source != UsageSource::kNone) {
+      cost = policy::PriceOf(price, usage);
+      differs("charge.exact_pico_usd", fields.Text("charge", "exact_pico_usd"),
+              Amount(policy::ExactPrice(price, usage)));
+      differs("charge.price_nano_usd", fields.Text("charge", "price_nano_usd"), Amount(cost));
+    }
+    if (!fields.Flag("charge", "due")) cost = {};
+    differs("charge.charged_nano_usd", Amount(charged), Amount(std::min(cost, held)));
+    differs("charge.overrun_nano_usd", Amount(overrun), Amount(cost - std::min(cost, held)));
+    if (!fields.Null("hold")) {
+      const NanoUsd hold =
+          policy::HoldOf(price, {.input = fields.Number("hold", "input_tokens_bound"),
+                                 .output = fields.Number("hold", "output_tokens_bound"),
+                                 .audio_ms = fields.Number("hold", "audio_ms_bound")});
+      differs("charge.held_nano_usd", Amount(held), Amount(hold));
+    }
+  }
+  if (!fields.missing().empty()) faults.push_back(fields.missing() + " is missing or no amount");
+}
+
+}  // namespace
+
+ReceiptCheck CheckReceipt(std::string_view text, const std::optional<std::string>& public_key) {
+  ReceiptCheck check;
+  if (text.size() > kReceiptBytesMax) {
+    check.faults.push_back("it is too large to be a receipt");
+    return check;
+  }
+  const auto canonical = store::Canonicalised(text, "signature");
+  if (!canonical) {
+    check.faults.push_back(canonical.error().detail);
+    return check;
+  }
+  const json::value parsed = json::parse(text);  // which was parsed before
+  const json::object& root = parsed.get_object();
+  const auto member = [&](std::string_view name) {
+    const json::value* value = root.if_contains(name);
+    return value != nullptr && value->is_string() ? std::string(value->get_string())
+                                                  : std::string();
+  };
+  if (member("type") != kType) {
+    check.faults.push_back(
+        fmt::format("its type is \"{:.32}\", not \"{}\"", member("type"), kType));
+    return check;
+  }
+  check.request = member("id");
+  check.signed_by = Fields(root).Text("signed_by", "public_key");
+  if (public_key && check.signed_by != *public_key) {
+    check.faults.push_back(fmt::format("it says it is signed by {:.64}, not by the key given",
+                                       check.signed_by.empty() ? "nobody" : check.signed_by));
+  }
+  const std::string& signer = public_key ? *public_key : check.signed_by;
+  if (!store::VerifyReceiptSignature(*canonical, member("signature"), signer)) {
+    check.faults.push_back("the signature does not fit: it was changed, or signed by another key");
+  }
+  CheckAmounts(root, check.faults);
+  return check;
+}
+
+}  // namespace weir::server
