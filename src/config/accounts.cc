@@ -45,6 +45,9 @@ void AddReserved(Config& config, std::span<const KeyPlace> places) {
     Package package;
     package.name = pool.name;
     package.pools.push_back(static_cast<std::uint32_t>(config.pools.size()));
+    package.wallet = config.packages[own].wallet;
+    package.wallet_low = config.packages[own].wallet_low;
+    package.hold = config.packages[own].hold;
     package.pools.insert(package.pools.end(), config.packages[own].pools.begin(),
                          config.packages[own].pools.end());
     config.pools.push_back(std::move(pool));

@@ -148,10 +148,29 @@ struct Workspace {
   std::string package;  // of keys that name none; empty: the first package
 };
 
+// What calls of a key are paid from, besides its budget.
+enum class WalletKind : std::uint8_t {
+  kNone,
+  kQuotaTokens,  // tokens times the model's multiplier
+  kUsd,          // the price times the model's multiplier
+};
+
+// How much of what a call can cost is held before it.
+enum class HoldRule : std::uint8_t {
+  kStrict,    // all of it
+  kAdaptive,  // what such calls of the key usually cost; a call that outgrows what pays for it is
+              // cut
+};
+
 // What a key is given: pools, in the order they are asked. The first one's queue is waited in.
 struct Package {
   std::string name;
   std::vector<std::uint32_t> pools;  // indices into Config::pools
+  // Of the workspace of a key, or its own when it has none.
+  WalletKind wallet = WalletKind::kNone;
+  std::int64_t wallet_low =
+      0;  // told once below it: quota tokens, or millionths of a USD; 0: never
+  HoldRule hold = HoldRule::kStrict;
 };
 
 struct ModelRoute {
@@ -166,6 +185,12 @@ struct Downgrade {
   std::int64_t above_percent = 80;  // of the pool's capacity, the queue included
 };
 
+// What a wallet is charged more, or less, than others: 3 is three times.
+struct Multiplier {
+  std::int64_t ppm = 1'000'000;
+  friend bool operator==(const Multiplier&, const Multiplier&) = default;
+};
+
 struct Model {
   std::string id;  // as callers name it; "*" takes any name no other model has
   std::string owned_by;
@@ -178,6 +203,7 @@ struct Model {
   PriceList price;                 // empty: refused as model_unpriced, unless it is in the catalog
   bool price_by_name = false;  // the wildcard's: the catalog's price of what the caller asks for
   std::optional<Downgrade> downgrade;
+  Multiplier multiplier;  // of what a wallet pays
   std::int64_t output_tokens_max = 128'000;
   std::int64_t input_tokens_max = 400'000;
 };
@@ -207,6 +233,8 @@ struct KeySpec {
   bool codex_adaptation = false;
   std::vector<dialect::PayloadRule> payload_rules;  // where it is adapted, in this order
   bool allow_downgrade = true;
+  // Given to its wallet when it is made: quota tokens, or millionths of a USD.
+  std::int64_t prepaid = 0;
 };
 
 enum class Durability : std::uint8_t {

@@ -21,7 +21,8 @@ using ValueRef =
     std::variant<std::monostate, std::string*, Secret*, bool*, std::int32_t*, std::int64_t*,
                  std::uint32_t*, Duration*, NanoUsd*, std::optional<NanoUsd>*, PicoUsdPerUnit*,
                  std::optional<Instant>*, Listen*, std::vector<std::string>*, Durability*,
-                 HangUpRule*, UpstreamKind*, AdaptProfile*, std::optional<Proxy>*, Upstream*>;
+                 HangUpRule*, UpstreamKind*, AdaptProfile*, WalletKind*, HoldRule*, Multiplier*,
+                 std::optional<Proxy>*, Upstream*>;
 
 // One of keys[].payload_rules, as the file writes it.
 struct PayloadRuleText {

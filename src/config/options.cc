@@ -509,6 +509,29 @@ const std::array kPackageFields = {
                             "in.",
                     .required = true},
                    [](Package&) -> ValueRef { return std::monostate(); }},
+    Field<Package>{{.path = "packages[].wallet",
+                    .type = kChoice,
+                    .fallback = "none",
+                    .choices = "none | quota_tokens | usd",
+                    .help = "What calls of its keys are paid from besides their budgets: the "
+                            "prepaid wallet of the key's workspace, or the key's own when it has "
+                            "none."},
+                   [](Package& p) -> ValueRef { return &p.wallet; }},
+    Field<Package>{{.path = "packages[].wallet_low",
+                    .type = kCount,
+                    .fallback = "0",
+                    .max = kBillion * 1'000,
+                    .help = "A wallet below it is told in the log and counted, once until it is "
+                            "filled: quota tokens, or millionths of a USD; 0 is never."},
+                   [](Package& p) -> ValueRef { return &p.wallet_low; }},
+    Field<Package>{{.path = "packages[].hold",
+                    .type = kChoice,
+                    .fallback = "strict",
+                    .choices = "strict | adaptive",
+                    .help = "What is held before a call: all it can cost, or what such calls of "
+                            "the key usually cost, with more while a stream runs; one that "
+                            "outgrows what pays for it is cut."},
+                   [](Package& p) -> ValueRef { return &p.hold; }},
 };
 
 const std::array kWorkspaceFields = {
@@ -572,6 +595,12 @@ const std::array kModelFields = {
                  "which it is charged; or the word catalog: what price_files say, by the "
                  "names of its upstreams or its id."},
         [](Model&) -> ValueRef { return std::monostate(); }},
+    Field<Model>{{.path = "models[].multiplier",
+                  .type = kMultiplier,
+                  .fallback = "1",
+                  .max = 1'000'000'000,
+                  .help = "What a wallet is charged for it: its tokens, or its price, times this."},
+                 [](Model& m) -> ValueRef { return &m.multiplier; }},
     Field<Model>{{.path = "models[].output_tokens_max",
                   .type = kCount,
                   .fallback = "128000",
@@ -822,6 +851,12 @@ const std::array kKeyFields = {
                     .fallback = "true",
                     .help = "Whether models[].downgrade holds for it."},
                    [](KeySpec& k) -> ValueRef { return &k.allow_downgrade; }},
+    Field<KeySpec>{{.path = "keys[].prepaid",
+                    .type = kCount,
+                    .max = kBillion * 1'000'000,
+                    .help = "Given to its wallet when the key is made: quota tokens, or millionths "
+                            "of a USD."},
+                   [](KeySpec& k) -> ValueRef { return &k.prepaid; }},
     Field<KeySpec>{{.path = "keys[].limits.requests_per_minute",
                     .type = kCount,
                     .max = kBillion,
@@ -905,6 +940,9 @@ struct Formatter {
   std::string operator()(const PicoUsdPerUnit* price) const {
     return *price == kNotGiven ? "" : FormatUsdPerMillion(*price);
   }
+  std::string operator()(const Multiplier* multiplier) const {
+    return FormatMultiplier(*multiplier);
+  }
   std::string operator()(const std::optional<Instant>* instant) const {
     return *instant ? FormatTime(**instant) : "";
   }
@@ -974,6 +1012,7 @@ std::string FormatBounds(const Option& option) {
       case kUsd:
         return FormatUsd({value});
       case kUsdPerMillion:
+      case kMultiplier:
         return FormatUsdPerMillion({value});
       default:
         return std::to_string(value);
@@ -990,6 +1029,7 @@ std::string FormatBounds(const Option& option) {
     case kDuration:
     case kUsd:
     case kUsdPerMillion:
+    case kMultiplier:
       return fmt::format("{}..{}", number(option.min), number(option.max));
     case kChoice:
     case kChoiceList: {
@@ -1052,6 +1092,8 @@ std::string_view TypeName(OptionType type) {
       return "USD";
     case kUsdPerMillion:
       return "USD per million tokens";
+    case kMultiplier:
+      return "multiplier";
     case kTime:
       return "time";
     case kAddress:

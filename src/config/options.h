@@ -19,6 +19,7 @@ enum class OptionType : std::uint8_t {
   kDuration,       // 250ms | 5s | 30m | 1h
   kUsd,            // 12.50
   kUsdPerMillion,  // 2.50: USD per million tokens
+  kMultiplier,     // 3 | 0.5 | x3
   kTime,           // 2027-01-31 | 2027-01-31T12:00:00Z
   kAddress,        // 127.0.0.1:8080 | "[::1]:8080"
   kUrl,            // https://host[:port]/path

@@ -35,6 +35,8 @@ static_assert(static_cast<int>(Durability::kPower) == 1);
 static_assert(static_cast<int>(HangUpRule::kDrainAndBill) == 2);
 static_assert(static_cast<int>(UpstreamKind::kGemini) == 3);
 static_assert(static_cast<int>(AdaptProfile::kResponsesStrict) == 1);
+static_assert(static_cast<int>(WalletKind::kUsd) == 2);
+static_assert(static_cast<int>(HoldRule::kAdaptive) == 1);
 static_assert(kCapResponses == 1 && kCapChat == 2 && kCapTranscription == 4 && kCapMessages == 8 &&
               kCapGenerateContent == 16);
 
@@ -124,6 +126,8 @@ std::string_view HowToWrite(OptionType type) {
       return "write USD with at most nine decimals, such as 12.50";
     case OptionType::kUsdPerMillion:
       return "write USD per million tokens with at most six decimals, such as 2.50";
+    case OptionType::kMultiplier:
+      return "write a number with at most six decimals, such as 3 or 0.5";
     case OptionType::kTime:
       return "write 2027-01-31 or 2027-01-31T12:00:00Z";
     case OptionType::kAddress:
@@ -431,6 +435,9 @@ struct Reader::Setter {
   }
   void operator()(PicoUsdPerUnit* target) const {
     Number(&ParseUsdPerMillion, [](PicoUsdPerUnit price) { return price.p; }, *target);
+  }
+  void operator()(Multiplier* target) const {
+    Number(&ParseMultiplier, [](Multiplier m) { return m.ppm; }, *target);
   }
   void operator()(std::optional<Instant>* target) const {
     const auto text = reader.ReadText(node, path, option);

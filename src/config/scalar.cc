@@ -350,6 +350,18 @@ std::string FormatAddress(const Listen& listen) {
   return (v6 ? "[" + listen.host + "]" : listen.host) + ":" + std::to_string(listen.port);
 }
 
+std::optional<Multiplier> ParseMultiplier(std::string_view text) {
+  if (text.starts_with('x')) text.remove_prefix(1);
+  // Both have six decimals.
+  const auto millionths = ParseUsdPerMillion(text);
+  if (!millionths) return std::nullopt;
+  return Multiplier{millionths->p};
+}
+
+std::string FormatMultiplier(const Multiplier& multiplier) {
+  return FormatUsdPerMillion({multiplier.ppm});
+}
+
 std::string FormatProxy(const Proxy& proxy) {
   return fmt::format("http://{}:{}", proxy.host.contains(':') ? "[" + proxy.host + "]" : proxy.host,
                      proxy.port);

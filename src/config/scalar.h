@@ -42,6 +42,10 @@ std::optional<Url> ParseUrl(std::string_view text);
 // "http://127.0.0.1:3128": the port is not optional, a user and a path are not read.
 std::optional<Proxy> ParseProxy(std::string_view text);
 
+// "3", "0.5" or "x3", with at most six decimals.
+std::optional<Multiplier> ParseMultiplier(std::string_view text);
+
+std::string FormatMultiplier(const Multiplier& multiplier);
 std::string FormatProxy(const Proxy& proxy);
 std::string FormatBytes(std::int64_t bytes);
 std::string FormatDuration(Duration duration);

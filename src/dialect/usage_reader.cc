@@ -215,6 +215,8 @@ EventVerdict StreamMeter::OnChatEvent(const SseEvent& event) {
   if (found.has_usage) tally_.Add(found);
   TakeModel();
   if (found.has_error) return Terminal(event, StreamEnd::kError);
+  // Some vendors send usage with every chunk; the one without choices is the last.
+  verdict.last = options_.hold_usage && found.has_usage && !found.has_choice;
   if (options_.strip_usage && found.usage_member.length != 0) {
     // Clients that did not ask for usage index choices[0] of every chunk.
     verdict.bytes = found.has_usage && !found.has_choice ? std::string_view()
@@ -241,6 +243,7 @@ EventVerdict StreamMeter::OnAnthropicEvent(const SseEvent& event) {
   if (type == "message_stop") return Terminal(event, StreamEnd::kCompleted);
   if (type == "error") return Terminal(event, StreamEnd::kError);
   verdict.content = type.starts_with("content_block_");
+  verdict.last = options_.hold_usage && type == "message_delta";
   return verdict;
 }
 
@@ -254,6 +257,7 @@ EventVerdict StreamMeter::OnGeminiEvent(const SseEvent& event) {
   TakeModel();
   if (found.has_error) return Terminal(event, StreamEnd::kError);
   if (found.has_finish) verdict.end = StreamEnd::kCompleted;
+  verdict.last = options_.hold_usage && found.has_finish;
   return verdict;
 }
 

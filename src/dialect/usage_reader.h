@@ -66,6 +66,8 @@ class StreamMeter {
   struct Options {
     // We added stream_options.include_usage: take the usage out again.
     bool strip_usage = false;
+    // The event with the final usage is `last` too: something will be written into it.
+    bool hold_usage = false;
   };
 
   explicit StreamMeter(Dialect dialect) : StreamMeter(dialect, Options{}) {}

@@ -1,24 +1,53 @@
 #include "base/money.h"
 #include "gateway/pipeline.h"
+#include "gateway/wallet_owner.h"
 
 namespace weir::gateway {
 
-AdmitCommand MakeAdmit(const RequestId& id, const identity::KeyRecord& key, const Plan& plan) {
-  return {.request = id, .key = key.id, .limits = key.limits, .quote = plan.quote};
+AdmitCommand MakeAdmit(const Exchange& x) {
+  const identity::KeyRecord& key = *x.principal->key;
+  AdmitCommand command{.request = x.id, .key = key.id, .limits = key.limits, .quote = x.plan.quote};
+  const config::Package& package = x.config().packages[x.routing.need.package];
+  if (const auto unit = UnitOf(package.wallet)) {
+    command.wallet = WalletUse{.wallet = WalletOf(key, *unit),
+                               .rate = {*unit, x.plan.model->multiplier.ppm},
+                               .low = WalletAmount(package.wallet_low, *unit)};
+  }
+  // Only a stream can be cut where its hold ends.
+  if (package.hold == config::HoldRule::kAdaptive && x.plan.stream && !x.plan.shape.audio) {
+    command.mode = HoldMode::kAdaptive;
+  }
+  command.idempotency = x.idempotency;
+  return command;
 }
 
-RefusalReason ExplainRefusal(const AdmitReply& reply, const Plan& plan) {
+RefusalReason ExplainRefusal(const AdmitReply& reply, const Exchange& x) {
   RefusalReason reason{.refusal = reply.refusal};
-  if (reply.refusal == Refusal::kRequestExceedsBudget) {
-    if (reply.output_tokens_fitting > 0 && !plan.unbounded) {
-      reason.hint = "Set the maximum output to " + std::to_string(reply.output_tokens_fitting) +
-                    " tokens or less, or ask for a larger budget";
-    } else {
-      reason.hint = "Send a shorter input, or ask for a larger budget";
-    }
-  } else if (reply.refusal == Refusal::kBudgetExceeded) {
-    reason.hint =
-        "Left of the budget: " + FormatUsd(reply.budget_remaining) + " USD. Ask for a larger one";
+  switch (reply.refusal) {
+    case Refusal::kRequestExceedsBudget:
+      if (reply.output_tokens_fitting > 0 && !x.plan.unbounded) {
+        reason.hint = "Set the maximum output to " + std::to_string(reply.output_tokens_fitting) +
+                      " tokens or less, or ask for a larger budget";
+      } else {
+        reason.hint = "Send a shorter input, or ask for a larger budget";
+      }
+      break;
+    case Refusal::kBudgetExceeded:
+      reason.hint =
+          "Left of the budget: " + FormatUsd(reply.budget_remaining) + " USD. Ask for a larger one";
+      break;
+    case Refusal::kInsufficientBalance:
+      // Quota.host's sentence, with the name of whoever runs this.
+      reason.message = "Your " + x.config().brand.name + " balance is too low for this route.";
+      reason.hint =
+          "GET /v1/balance shows what is left; buy or redeem a pack, or send a shorter "
+          "request";
+      break;
+    case Refusal::kIdempotencyKeyReused:
+      reason.hint = "Use a new key for a new request";
+      break;
+    default:
+      break;
   }
   return reason;
 }
@@ -27,14 +56,18 @@ void ApplyGrant(const AdmitReply& admission, const identity::KeyRecord& key,
                 const Operation& operation, Plan& plan) {
   // The hold is only as good as the bound behind it, so under a budget the upstream is told the
   // bound even if the caller set none, or set one above the model's.
-  const bool bounded = key.limits.budget.has_value() && !plan.unbounded &&
-                       operation.kind == OperationKind::kGenerate && operation.may_stream &&
-                       admission.output_tokens_granted > 0;
+  const bool bounded = (key.limits.budget.has_value() || admission.wallet_held.n > 0) &&
+                       !plan.unbounded && operation.kind == OperationKind::kGenerate &&
+                       operation.may_stream && admission.output_tokens_granted > 0;
   const std::int64_t asked = plan.shape.output.tokens;
   if (bounded && (asked == 0 || asked > admission.output_tokens_granted)) {
     dialect::EditOutputBound(plan.shape, admission.output_tokens_granted, plan.edits);
   }
-  if (plan.stream) plan.strip_usage = dialect::EditIncludeUsage(plan.shape, plan.edits);
+  if (plan.stream) {
+    const bool added = dialect::EditIncludeUsage(plan.shape, plan.edits);
+    // Who pays from a wallet reads the charge in the usage of the last chunk, asked for or not.
+    plan.strip_usage = added && !plan.wallet;
+  }
 }
 
 }  // namespace weir::gateway

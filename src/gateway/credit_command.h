@@ -137,6 +137,14 @@ struct RevokeReply {
   JournalPosition position;
 };
 
+// How one key stands. Sums saturate at kMaxNanoUsd.
+struct KeyStanding {
+  std::optional<NanoUsd> budget;  // as of the last admission; none: no cap
+  NanoUsd settled;
+  NanoUsd held;
+  std::int64_t requests_open = 0;
+};
+
 struct CheckpointCommand {
   RequestId request;
   Usage usage;  // source kCheckpoint

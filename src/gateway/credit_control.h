@@ -48,14 +48,6 @@ struct CheckpointReply {
 using CreditCommand = std::variant<AdmitCommand, SettleCommand, CheckpointCommand, ExtendCommand>;
 using CreditReply = std::variant<AdmitReply, SettleReply, CheckpointReply, ExtendReply>;
 
-// How one key stands. Sums saturate at kMaxNanoUsd.
-struct KeyStanding {
-  std::optional<NanoUsd> budget;  // as of the last admission; none: no cap
-  NanoUsd settled;
-  NanoUsd held;
-  std::int64_t requests_open = 0;
-};
-
 struct CreditTotals {
   NanoUsd charged;  // to keys, ever
   NanoUsd overrun;  // to the operator, ever

@@ -51,8 +51,10 @@ struct Plan {
   std::string_view body;
   Quote quote;
   bool stream = false;
-  bool strip_usage = false;  // we asked the upstream for usage, the caller did not
-  bool unbounded = false;    // the upstream takes no bound on the output
+  bool strip_usage = false;            // we asked the upstream for usage, the caller did not
+  bool unbounded = false;              // the upstream takes no bound on the output
+  std::uint32_t package = 0;           // of the key: index into Config::packages
+  std::optional<ledger::Unit> wallet;  // that pays, besides the budget
   std::vector<dialect::Edit> edits;
 };
 
@@ -140,6 +142,11 @@ struct Exchange {
   bool streaming = false;  // Start was called: held ends the reply, otherwise it is the reply
   bool cut = false;        // the reply broke off and only a closed connection can say so
   std::string served_model;
+
+  // What the reply is kept under, when the caller named a key; and what of it has left.
+  std::optional<IdempotencyUse> idempotency;
+  std::string kept;
+  std::string kept_type;  // content type of what left before the end
 
   Usage usage;
   bool charge = true;

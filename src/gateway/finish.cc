@@ -1,5 +1,6 @@
 #include <string>
 
+#include "dialect/charge_note.h"
 #include "dialect/reply_body.h"
 #include "gateway/pipeline.h"
 
@@ -186,6 +187,32 @@ Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runt
 
 namespace {
 
+// What the wallet paid, in the reply's own usage.
+void NoteCharge(Exchange& x) {
+  if (!x.settlement.wallet || !x.charge || x.held.empty()) return;
+  const bool tokens = x.settlement.wallet->unit == ledger::Unit::kQuotaToken;
+  const std::string multiplier = policy::MultiplierText(x.settlement.wallet->multiplier_ppm);
+  const dialect::ChargeNote note{.input_tokens = x.usage.input_tokens,
+                                 .output_tokens = x.usage.output_tokens,
+                                 .multiplier = multiplier,
+                                 .charged_as = tokens ? "charged_quota_tokens" : "charged_nano_usd",
+                                 .charged = x.settlement.wallet_charged.n};
+  if (x.held_type.empty()) {
+    x.held = dialect::WithChargeInStream(x.operation.dialect, x.held, note);
+  } else if (!x.streaming) {  // of a larger one the beginning has left
+    x.held = dialect::WithCharge(x.operation.dialect, x.held, note);
+  }
+}
+
+void AppendWallet(const Exchange& x, std::string& out) {
+  if (!x.settlement.wallet) return;
+  const bool tokens = x.settlement.wallet->unit == ledger::Unit::kQuotaToken;
+  const std::string unit = tokens ? "-quota-tokens" : "-nano-usd";
+  const std::string& prefix = x.config().brand.header_prefix;
+  AppendHeader(out, prefix + "-wallet-charged" + unit, x.settlement.wallet_charged.n);
+  AppendHeader(out, prefix + "-wallet-left" + unit, x.settlement.wallet_remaining.n);
+}
+
 // No attempt served: the last failure, in the caller's words.
 Task<void> ShowUpstreamFailure(Exchange& x, Ports& ports, Runtime& runtime) {
   const FailureToShow& failure = *x.failure;
@@ -257,6 +284,9 @@ Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime) {
     co_return;
   }
   NoteFirstByte(x, runtime);
+  NoteCharge(x);
+  KeepBytes(x, x.held);
+  if (x.ending != EndingKind::kCut) KeepReply(x, ports);
   bool sent = false;
   if (x.streaming) {
     sent = co_await ports.downstream.End(x.held);
@@ -267,6 +297,7 @@ Task<void> Finish(Exchange& x, Ports& ports, Runtime& runtime) {
     head.headers = CommonHeaders(x, runtime.WallNow());
     AppendHeader(head.headers, x.config().brand.header_prefix + "-charged-nano-usd",
                  x.settlement.charged.n);
+    AppendWallet(x, head.headers);
     sent = co_await ports.downstream.Reply(std::move(head), x.held);
   }
   if (!sent) x.ending = EndingKind::kCallerGone;

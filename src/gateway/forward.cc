@@ -29,6 +29,12 @@ using dialect::StreamEnd;
 // are passed on as they come, all but their last piece.
 constexpr std::size_t kHeldJsonMax = 256 << 10;
 constexpr std::size_t kPrefaceBytesMax = 256 << 10;
+// What is kept back behind the event with the usage, until the end.
+constexpr std::size_t kTailBytesMax = 256 << 10;
+// Output is held for in such pieces, and so much before it is seen: our count of it is an estimate,
+// and what an upstream sends meanwhile is the operator's.
+constexpr std::int64_t kHoldChunk = 1024;
+constexpr std::int64_t kHoldMargin = 256;
 constexpr std::int64_t kCheckpointTokens = 256;
 constexpr Duration kCheckpointInterval = Milliseconds(500);
 
@@ -194,9 +200,11 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
         head.headers = CommonHeaders(x, runtime.WallNow());
         ports.downstream.Start(std::move(head));
         x.streaming = true;
+        x.kept_type = type;
         x.timings.first_byte = runtime.Now() - x.timings.started_at;
       }
       clock.Stop();
+      KeepBytes(x, x.held);
       co_await ports.downstream.Send(x.held);
       clock.Start();
       x.held.clear();
@@ -254,7 +262,10 @@ struct StreamPassage {
   std::int64_t checkpoint_tokens = 0;
   Tick checkpoint_at;
 
-  StreamPassage(dialect::Dialect family, bool strip_usage) : meter(family, {strip_usage}) {}
+  bool out_of_hold = false;  // more output than anything pays for
+
+  StreamPassage(dialect::Dialect family, dialect::StreamMeter::Options options)
+      : meter(family, options) {}
 
   // Until the first content another account may still serve the call, so what precedes it
   // ("response.created") waits for it, within bounds.
@@ -277,6 +288,20 @@ void NoteDelivered(Exchange& x, StreamPassage& passage, Tick now, Ports& ports) 
       {.request = x.id, .usage = OwnCount(x, tokens, UsageSource::kCheckpoint)});
 }
 
+// A stream whose hold is smaller than what it may still send needs more before it gets there.
+// False: nothing pays for more.
+bool HoldMore(Exchange& x, const StreamPassage& passage, Ports& ports) {
+  const std::int64_t bound =
+      x.admission.output_tokens_granted * std::max<std::int64_t>(x.plan.quote.output_choices, 1);
+  const std::int64_t held = x.admission.output_tokens_held;
+  const std::int64_t seen = passage.meter.EstimatedOutputTokens();
+  if (held >= bound || seen + kHoldMargin <= held) return true;
+  const std::int64_t wanted = std::min(seen + kHoldMargin + kHoldChunk, bound) - held;
+  const ExtendReply reply = ports.credit.Extend({.request = x.id, .output_tokens = wanted});
+  x.admission.output_tokens_held = reply.output_tokens_held;
+  return reply.granted;
+}
+
 // Gemini's streams have no last event, those of transcripts need none.
 bool EndsWithBody(const Exchange& x) {
   return x.operation.dialect == dialect::Dialect::kGeminiGenerate ||
@@ -297,9 +322,14 @@ bool TakeEvents(Exchange& x, StreamPassage& passage) {
         break;
     }
     const dialect::EventVerdict verdict = passage.meter.OnEvent(event);
-    if (verdict.terminal || verdict.last || passage.ended) {
+    if (verdict.terminal || verdict.last || passage.ended || !x.held.empty()) {
       x.held.append(verdict.bytes);
       passage.ended = passage.ended || verdict.terminal;
+      // Whoever goes on for ever behind its last event is passed on like any other.
+      if (!passage.ended && x.held.size() > kTailBytesMax) {
+        passage.out.append(x.held);
+        x.held.clear();
+      }
       continue;
     }
     passage.out.append(verdict.bytes);
@@ -313,13 +343,15 @@ Task<bool> PassOn(Exchange& x, StreamPassage& passage, Ports& ports, Runtime& ru
     if (!co_await AwaitDurable(x, x.admission.position, ports, runtime)) co_return false;
     ReplyHead head;
     head.status = x.status;
-    head.content_type = "text/event-stream; charset=utf-8";
+    head.content_type = kEventStream;
     head.headers = CommonHeaders(x, runtime.WallNow());
     head.headers += "cache-control: no-cache\r\nx-accel-buffering: no\r\n";
     ports.downstream.Start(std::move(head));
     x.streaming = true;
+    x.kept_type = kEventStream;
     x.timings.first_byte = runtime.Now() - x.timings.started_at;
   }
+  KeepBytes(x, passage.out);
   if (!passage.caller_gone && !co_await ports.downstream.Send(passage.out)) {
     passage.caller_gone = true;
   }
@@ -355,12 +387,19 @@ void BreakStream(Exchange& x, Attempt& attempt, StreamPassage& passage, const Er
     x.interrupt.Fire(Interruption::kCallerGone);
     return;
   }
+  const Refusal out_of_hold =
+      x.plan.wallet ? Refusal::kInsufficientBalance : Refusal::kBudgetExceeded;
   if (!x.streaming) {  // nothing has left: another upstream may do better
     FailWithoutReply(x, attempt, error);
+    if (passage.out_of_hold) {
+      x.failure->reply.refusal = out_of_hold;
+      x.failure->reply.status = TextOf(out_of_hold).status;
+    }
     return;
   }
   x.ending = EndingKind::kCut;
   const Refusal refusal = interrupted                         ? Refusal::kDraining
+                          : passage.out_of_hold               ? out_of_hold
                           : error.code == ErrorCode::kTimeout ? Refusal::kUpstreamTimeout
                                                               : Refusal::kUpstreamError;
   x.reason.refusal = refusal;
@@ -372,7 +411,8 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
                          UpstreamClock& clock, Tick deadline) {
   const config::Upstream& upstream = *attempt.upstream;
   const Duration heartbeat = x.config().caller_limits.heartbeat_interval;
-  StreamPassage passage(x.operation.dialect, x.plan.strip_usage);
+  StreamPassage passage(x.operation.dialect, {.strip_usage = x.plan.strip_usage,
+                                              .hold_usage = x.plan.wallet.has_value()});
   Tick last_byte = runtime.Now();
   passage.checkpoint_at = last_byte;
   std::optional<Error> broken;
@@ -420,6 +460,11 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
           !passage.caller_gone || x.config().hang_up_rule == config::HangUpRule::kDrainAndBill;
       if (x.streaming && passage.out.empty() && delivered) {
         NoteDelivered(x, passage, runtime.Now(), ports);
+      }
+      if (!passage.ended && !broken && !HoldMore(x, passage, ports)) {
+        passage.out_of_hold = true;
+        broken = Error{ErrorCode::kTooLarge, ErrorSource::kCaller, Retry::kNever,
+                       "nothing pays for more output"};
       }
       if (!readable) {
         broken = Error{ErrorCode::kBadInput, ErrorSource::kUpstream, Retry::kOther,

@@ -97,6 +97,9 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   // resolve: what do they want, what can it cost
   const auto body = co_await ports.downstream.ReadBody(x.config().caller_limits.body_bytes_max);
   if (!body) co_return co_await Refuse(x, ExplainBody(body.error()), ports, runtime);
+  if (auto fault = ReadIdempotency(x, *body)) {
+    co_return co_await Refuse(x, *std::move(fault), ports, runtime);
+  }
   auto plan = ResolveAdapted(x, *body);
   if (!plan) co_return co_await Refuse(x, plan.error(), ports, runtime);
   x.plan = std::move(*plan);
@@ -104,10 +107,11 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   Relieve(x, ports.accounts);
 
   // admit: limits and one hold over all of it, all or none
-  x.admission = ports.credit.Admit(MakeAdmit(x.id, key, x.plan));
+  x.admission = ports.credit.Admit(MakeAdmit(x));
   if (x.admission.refusal != Refusal::kNone) {
-    co_return co_await Refuse(x, ExplainRefusal(x.admission, x.plan), ports, runtime);
+    co_return co_await Refuse(x, ExplainRefusal(x.admission, x), ports, runtime);
   }
+  if (x.admission.replay) co_return co_await SendAgain(x, ports, runtime);
   Ticket ticket(x, ports.credit);
   ApplyGrant(x.admission, key, x.operation, x.plan);
 

@@ -16,6 +16,8 @@
 
 namespace weir::gateway {
 
+inline constexpr std::string_view kEventStream = "text/event-stream; charset=utf-8";
+
 // Serves one exchange to its end. x.ending, x.status and the rest of x say how it went.
 //   REQUIRES  x.id, x.started_at, x.head, x.snapshot, x.reader and x.timings.started_at are set.
 //   returns   when the reply is complete, cut, or the caller is gone; the admission, if there was
@@ -41,9 +43,11 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
 //   audio   About ten tokens a second: a byte would have to last more than 100 ms to be less than a
 //           token, and 8 kbit/s, as low as speech is sent, is 1 ms a byte. So bytes bound tokens
 //           here too. Seconds are bounded by the file's own headers (dialect/audio_length.h).
-Quote MakeQuote(const config::Model& model, const config::Price& price,
-                const identity::KeyRecord& key, const Operation& operation,
-                const dialect::RequestShape& shape, std::string_view body, std::int64_t useful_min);
+//   capped  whether anything bounds what the request may cost: only then is its input looked at
+//           for what is fetched from elsewhere
+Quote MakeQuote(const config::Model& model, const config::PriceVersion& price, bool capped,
+                const Operation& operation, const dialect::RequestShape& shape,
+                std::string_view body, std::int64_t useful_min);
 
 // resolve for keys with Codex adaptation: of a body that a Codex-style upstream takes. The body of
 // any other key is resolved as it is.
@@ -57,11 +61,19 @@ void Relieve(Exchange& x, Accounts& accounts);
 bool LowerThought(Exchange& x);
 
 // admit: limits and hold, all or none.
-AdmitCommand MakeAdmit(const RequestId& id, const identity::KeyRecord& key, const Plan& plan);
-RefusalReason ExplainRefusal(const AdmitReply& reply, const Plan& plan);
+AdmitCommand MakeAdmit(const Exchange& x);
+RefusalReason ExplainRefusal(const AdmitReply& reply, const Exchange& x);
 // Puts what was granted into the body that goes upstream.
 void ApplyGrant(const AdmitReply& admission, const identity::KeyRecord& key,
                 const Operation& operation, Plan& plan);
+
+// What the caller calls this request (Idempotency-Key), into x.idempotency; or why it cannot.
+std::optional<RefusalReason> ReadIdempotency(Exchange& x, std::string_view body);
+// The reply that an earlier request with the same key got, once more; or why there is none.
+Task<void> SendAgain(Exchange& x, Ports& ports, Runtime& runtime);
+// Notes what leaves of a reply that will be kept.
+void KeepBytes(Exchange& x, std::string_view bytes);
+void KeepReply(Exchange& x, Ports& ports);
 
 // route: which account is asked for, then one for each attempt. NextAccount appends to x.attempts;
 // false when there is none, and x.failure or x.reason says why.
@@ -104,7 +116,6 @@ std::string ListModels(const config::Config& config, const identity::KeyRecord& 
 std::expected<std::string, RefusalReason> GetModel(const config::Config& config,
                                                    const identity::KeyRecord& key,
                                                    std::string_view id);
-
 
 // GET /requests/{id}: the receipt of a request of this key.
 Task<std::expected<std::string, RefusalReason>> FindReceipt(Exchange& x, Ports& ports);

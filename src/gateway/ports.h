@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "config/config.h"
 #include "gateway/credit_command.h"
+#include "gateway/wallets.h"
 #include "routing/acquire.h"
 
 namespace weir::identity {
@@ -151,6 +152,14 @@ class Credit {
   virtual SettleReply Settle(const SettleCommand& command) = 0;
   // What an open stream has delivered so far; rides along with the next commit, never awaited.
   virtual void Checkpoint(const CheckpointCommand& command) = 0;
+  // More output for an open stream, or a refusal that has had no effect.
+  virtual ExtendReply Extend(const ExtendCommand& command) = 0;
+  // Gives a wallet something; wait for the position before telling anybody.
+  virtual GrantReply Give(const ledger::GrantRecord& grant) = 0;
+  // None: nothing was ever given to it.
+  virtual std::optional<WalletView> Wallet(const WalletId& id) = 0;
+  // None: the key never made a request.
+  virtual std::optional<KeyStanding> Standing(const KeyId& key) = 0;
   // True when everything up to `position` is on disk; false when it cannot be written.
   virtual Task<bool> Durable(JournalPosition position) = 0;
 };
@@ -180,12 +189,30 @@ class Receipts {
                                          std::shared_ptr<const config::Config> config) = 0;
 };
 
+// A reply that is kept to be sent again to whoever asks with the same Idempotency-Key.
+struct KeptReply {
+  int status = 200;
+  bool stream = false;
+  std::string content_type;
+  std::string body;
+};
+
+class Replies {
+ public:
+  virtual ~Replies() = default;
+  // Returns at once; a reply that cannot be kept is as if there had been none.
+  virtual void Keep(const RequestId& request, KeptReply reply) = 0;
+  // Sees what was kept before, of any worker.
+  virtual Task<std::optional<KeptReply>> Find(RequestId request) = 0;
+};
+
 struct Ports {
   Downstream& downstream;
   Upstreams& upstreams;
   Credit& credit;
   Accounts& accounts;
   Receipts* receipts = nullptr;  // none: every request is unknown
+  Replies* replies = nullptr;    // none: no reply is kept
 };
 
 }  // namespace weir::gateway

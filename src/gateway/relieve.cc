@@ -42,8 +42,9 @@ void Relieve(Exchange& x, Accounts& accounts) {
   if (!allowed) return;
   x.relief.model = model.id + "->" + lesser->id;
   x.plan.model = lesser;
-  x.plan.quote = MakeQuote(*lesser, price->price, key, x.operation, shape, x.plan.body,
-                           x.config().useful_output_tokens_min);
+  x.plan.quote =
+      MakeQuote(*lesser, *price, key.limits.budget.has_value() || x.plan.wallet.has_value(),
+                x.operation, shape, x.plan.body, x.config().useful_output_tokens_min);
   x.routing.need.model = static_cast<std::uint32_t>(lesser - x.config().models.data());
 }
 

@@ -7,6 +7,7 @@
 #include "dialect/multipart.h"
 #include "dialect/transcription.h"
 #include "gateway/pipeline.h"
+#include "gateway/wallet_owner.h"
 
 namespace weir::gateway {
 namespace {
@@ -122,17 +123,16 @@ bool IsRouted(const config::Config& config, const config::Model& model,
 
 }  // namespace
 
-Quote MakeQuote(const config::Model& model, const config::Price& price,
-                const identity::KeyRecord& key, const Operation& operation,
-                const dialect::RequestShape& shape, std::string_view body,
-                std::int64_t useful_min) {
+Quote MakeQuote(const config::Model& model, const config::PriceVersion& price, bool capped,
+                const Operation& operation, const dialect::RequestShape& shape,
+                std::string_view body, std::int64_t useful_min) {
   Quote quote;
   if (operation.kind == OperationKind::kCountTokens) return quote;
-  quote.price = price;
+  quote.price = price.price;
+  quote.price_id = price.id;
   const auto bytes = static_cast<std::int64_t>(body.size());
-  // Looked for only where it matters: the hold decides nothing for a key without a budget.
-  const bool elsewhere =
-      key.limits.budget.has_value() && !shape.audio && InputIsElsewhere(shape, body);
+  // Looked for only where it matters: the hold decides nothing where nothing bounds it.
+  const bool elsewhere = capped && !shape.audio && InputIsElsewhere(shape, body);
   quote.input_tokens_bound =
       elsewhere ? model.input_tokens_max : std::min(bytes, model.input_tokens_max);
   const std::int64_t asked =
@@ -209,8 +209,10 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
   plan.model = model;
   plan.body = body;
   plan.stream = operation.streams || (operation.may_stream && shape->stream);
-  plan.quote = MakeQuote(*model, price->price, key, operation, *shape, body,
-                         config.useful_output_tokens_min);
+  plan.package = config.PackageOf(key.name, key.workspace, key.package);
+  plan.wallet = UnitOf(config.packages[plan.package].wallet);
+  plan.quote = MakeQuote(*model, *price, key.limits.budget.has_value() || plan.wallet.has_value(),
+                         operation, *shape, body, config.useful_output_tokens_min);
   plan.unbounded = form;
   plan.shape = std::move(*shape);
   return plan;

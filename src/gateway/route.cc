@@ -55,7 +55,7 @@ void PlanRouting(Exchange& x) {
   const identity::KeyRecord& key = *x.principal->key;
   const config::Config& config = x.config();
   Routing& routing = x.routing;
-  routing.need = {.package = config.PackageOf(key.name, key.workspace, key.package),
+  routing.need = {.package = x.plan.package,
                   .model = static_cast<std::uint32_t>(x.plan.model - config.models.data()),
                   .capability = x.operation.capability};
   routing.scope =

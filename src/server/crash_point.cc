@@ -90,6 +90,18 @@ class CrashCredit final : public gateway::Credit {
   void Checkpoint(const gateway::CheckpointCommand& command) override {
     credit_.Checkpoint(command);
   }
+  gateway::ExtendReply Extend(const gateway::ExtendCommand& command) override {
+    return credit_.Extend(command);
+  }
+  gateway::GrantReply Give(const ledger::GrantRecord& grant) override {
+    return credit_.Give(grant);
+  }
+  std::optional<gateway::WalletView> Wallet(const gateway::WalletId& id) override {
+    return credit_.Wallet(id);
+  }
+  std::optional<gateway::KeyStanding> Standing(const KeyId& key) override {
+    return credit_.Standing(key);
+  }
   Task<bool> Durable(gateway::JournalPosition position) override {
     return credit_.Durable(position);
   }

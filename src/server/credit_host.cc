@@ -23,6 +23,8 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 // Records in a commit from which on requests count as coming faster than commits.
 constexpr std::uint32_t kBusyBatch = 16;
+// How often an operator's command looks whether it is on disk. Rare, so that nothing need tell it.
+constexpr std::chrono::microseconds kDiskPoll{200};
 // What a caller is told when the journal has no space.
 constexpr Duration kUnavailableRetryAfter = Seconds(1);
 // A destructor that found the disk full tries this often before it gives up.
@@ -123,6 +125,29 @@ struct CreditHost::State {
   bool RestoreDue() const {
     return !admitting.load(std::memory_order_relaxed) &&
            std::chrono::steady_clock::now() >= restore_at;
+  }
+
+  gateway::GrantReply Give(const ledger::GrantRecord& grant) {
+    gateway::GrantReply reply;
+    bool wake_it = false;
+    {
+      const std::lock_guard lock(mutex);
+      reply = machine.Give(grant, options.wall_now(), queue);
+      if (queue.count > 0) wake_it = NoteUrgent();
+    }
+    if (wake_it) wake.notify_one();
+    return reply;
+  }
+
+  // For threads that may wait: until `position` is on disk, or cannot be written.
+  Result<void> AwaitDisk(JournalPosition position) {
+    while (durable.load() < position.n) {
+      if (!available.load()) {
+        return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment, "the journal has no space");
+      }
+      std::this_thread::sleep_for(kDiskPoll);
+    }
+    return {};
   }
 
   // Waits until there is something to do; false when there is nothing more to come.
@@ -295,6 +320,32 @@ void CreditPort::Checkpoint(const gateway::CheckpointCommand& command) {
   if (wake) host.wake.notify_one();
 }
 
+gateway::ExtendReply CreditPort::Extend(const gateway::ExtendCommand& command) {
+  CreditHost::State& host = *host_.state_;
+  gateway::ExtendReply reply;
+  bool wake = false;
+  {
+    const std::lock_guard lock(host.mutex);
+    reply = host.machine.Extend(command, host.options.wall_now(), host.queue);
+    // Nobody waits for it: what a crash loses of a hold is the operator's, never the customer's.
+    if (reply.granted) wake = host.NoteLater(host.options.checkpoint_delay);
+  }
+  if (wake) host.wake.notify_one();
+  return reply;
+}
+
+gateway::GrantReply CreditPort::Give(const ledger::GrantRecord& grant) {
+  return host_.state_->Give(grant);
+}
+
+std::optional<gateway::WalletView> CreditPort::Wallet(const gateway::WalletId& id) {
+  return host_.Wallet(id);
+}
+
+std::optional<gateway::KeyStanding> CreditPort::Standing(const KeyId& key) {
+  return host_.Standing(key);
+}
+
 Task<bool> CreditPort::Durable(JournalPosition position) {
   CreditHost::State& host = *host_.state_;
   if (position.n <= host.durable.load()) co_return true;
@@ -425,6 +476,46 @@ CreditHost::~CreditHost() {
   }
   state_->wake.notify_all();
   state_->thread.join();
+}
+
+Result<gateway::GrantReply> CreditHost::Give(const ledger::GrantRecord& grant) {
+  const gateway::GrantReply reply = state_->Give(grant);
+  if (auto written = state_->AwaitDisk(reply.position); !written) {
+    return std::unexpected(written.error());
+  }
+  return reply;
+}
+
+Result<gateway::RevokeReply> CreditHost::Revoke(const gateway::GrantId& grant) {
+  gateway::RevokeReply reply;
+  bool wake = false;
+  {
+    const std::lock_guard lock(state_->mutex);
+    reply = state_->machine.Revoke(grant, state_->options.wall_now(), state_->queue);
+    if (state_->queue.count > 0) wake = state_->NoteUrgent();
+  }
+  if (wake) state_->wake.notify_one();
+  if (auto written = state_->AwaitDisk(reply.position); !written) {
+    return std::unexpected(written.error());
+  }
+  return reply;
+}
+
+void CreditHost::Sweep() {
+  bool wake = false;
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->machine.Sweep(state_->options.wall_now(), state_->queue);
+    if (state_->queue.count > 0) {
+      wake = state_->NoteLater(state_->options.checkpoint_delay);
+    }
+  }
+  if (wake) state_->wake.notify_one();
+}
+
+std::optional<gateway::WalletView> CreditHost::Wallet(const gateway::WalletId& id) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.ViewWallet(id, state_->options.wall_now());
 }
 
 std::optional<gateway::KeyStanding> CreditHost::Standing(const KeyId& key) {

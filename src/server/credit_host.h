@@ -55,6 +55,10 @@ class CreditPort final : public gateway::Credit {
   gateway::RateViews Peek(const KeyId& key, const config::KeyLimits& limits) override;
   gateway::SettleReply Settle(const gateway::SettleCommand& command) override;
   void Checkpoint(const gateway::CheckpointCommand& command) override;
+  gateway::ExtendReply Extend(const gateway::ExtendCommand& command) override;
+  gateway::GrantReply Give(const ledger::GrantRecord& grant) override;
+  std::optional<gateway::WalletView> Wallet(const gateway::WalletId& id) override;
+  std::optional<gateway::KeyStanding> Standing(const KeyId& key) override;
   // Goes on without suspending when `position` is on disk already. Position 0 always is.
   Task<bool> Durable(gateway::JournalPosition position) override;
 
@@ -118,6 +122,12 @@ class CreditHost {
   CreditHost& operator=(const CreditHost&) = delete;
 
   // Any thread; for the admin API and metrics.
+  // Both return once it is on disk; kUnavailable when it cannot be written.
+  Result<gateway::GrantReply> Give(const ledger::GrantRecord& grant);
+  Result<gateway::RevokeReply> Revoke(const gateway::GrantId& grant);
+  // Takes off every grant what has expired of it, so that the book says so too.
+  void Sweep();
+  std::optional<gateway::WalletView> Wallet(const gateway::WalletId& id);
   std::optional<gateway::KeyStanding> Standing(const KeyId& key);
   gateway::CreditTotals Totals();
 

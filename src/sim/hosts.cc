@@ -184,6 +184,24 @@ void CreditHost::Checkpoint(const gateway::CheckpointCommand& command) {
   Later(kCheckpointDelay);
 }
 
+gateway::ExtendReply CreditHost::Extend(const gateway::ExtendCommand& command) {
+  if (dead_) return {};
+  const std::size_t from = queue_.bytes.size();
+  const gateway::ExtendReply reply = machine_->Extend(command, executor_.WallNow(), queue_);
+  auditor_.OnCommand(std::span(queue_.bytes).subspan(from), *machine_);
+  if (reply.granted) Later(kCheckpointDelay);
+  return reply;
+}
+
+gateway::GrantReply CreditHost::Give(const ledger::GrantRecord& grant) {
+  if (dead_) return {};
+  const std::size_t from = queue_.bytes.size();
+  const gateway::GrantReply reply = machine_->Give(grant, executor_.WallNow(), queue_);
+  auditor_.OnCommand(std::span(queue_.bytes).subspan(from), *machine_);
+  Urge();
+  return reply;
+}
+
 Task<bool> CreditHost::Durable(gateway::JournalPosition position) {
   if (dead_) co_return false;
   if (options_.canary == Canary::kAckEarly && position == last_settlement_) co_return true;

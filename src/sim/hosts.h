@@ -47,6 +47,14 @@ class CreditHost final : public gateway::Credit {
   gateway::RateViews Peek(const KeyId& key, const config::KeyLimits& limits) override;
   gateway::SettleReply Settle(const gateway::SettleCommand& command) override;
   void Checkpoint(const gateway::CheckpointCommand& command) override;
+  gateway::ExtendReply Extend(const gateway::ExtendCommand& command) override;
+  gateway::GrantReply Give(const ledger::GrantRecord& grant) override;
+  std::optional<gateway::WalletView> Wallet(const gateway::WalletId& id) override {
+    return machine_->ViewWallet(id, executor_.WallNow());
+  }
+  std::optional<gateway::KeyStanding> Standing(const KeyId& key) override {
+    return machine_->Standing(key);
+  }
   Task<bool> Durable(gateway::JournalPosition position) override;
 
   gateway::CreditControl& machine() { return *machine_; }

@@ -15,6 +15,9 @@
 //            [capability=responses,...] [enabled=no] [expires=SECONDS_FROM_NOW]
 //            an account of upstream U; its replies are scripted under A. None: one named as U is
 //   serve    A ...                            what is not scripted is answered with the name of A
+//   wallet   quota_tokens | usd [low=N] [hold=adaptive]   of every key; models have multiplier=N
+//   grant    K N                              to its wallet: quota tokens, or millionths of a USD
+//   lose                                      the replies that were kept
 //   queue    [size=N] [per_key=N] [wait=SECONDS] [concurrency=N]   of the pool
 //   global   N                                calls to upstreams at once, of the node
 //   downgrade M TO PERCENT
@@ -40,6 +43,7 @@
 //   expect   C audio MILLISECONDS
 //   expect   C usage IN/CACHED/OUT/REASONING SOURCE | charged USD | overrun USD | held USD
 //   expect   key K spent USD held USD
+//   expect   wallet K left N held N spent N   in quota tokens or nano-USD
 //   expect   upstream U calls N | open N | path TEXT | body TEXT | body contains TEXT | lacks TEXT
 //   expect   upstream U header NAME VALUE | header NAME absent
 //   expect   reservations N | checkpoints N
@@ -54,6 +58,7 @@
 #include "base/check.h"
 #include "config/accounts.h"
 #include "gateway/pipeline.h"
+#include "gateway/wallet_owner.h"
 #include "identity/key_record.h"
 #include "scenario/world.h"
 
@@ -169,6 +174,9 @@ class Runner {
       config_.concurrency = std::stoll(words.at(1));
       return;
     }
+    if (verb == "lose") return replies_.Lose();
+    if (verb == "wallet") return SetWallet(words);
+    if (verb == "grant") return GiveGrant(words);
     if (verb == "serve") return ServeAlways(words);
     if (verb == "downgrade") return SetDowngrade(words);
     if (verb == "rule") return SetRule(words.at(1));
@@ -277,6 +285,8 @@ class Runner {
         model.input_tokens_max = std::stoll(value);
       else if (name == "permission")
         model.permission = value;
+      else if (name == "multiplier")
+        model.multiplier.ppm = ParseUsdPerMillion(value)->p;
       else if (name == "capability") {
         model.capabilities = Capabilities(value);
       } else {
@@ -294,6 +304,31 @@ class Runner {
       model.price.Add(valid_from, price);
     }
     config_.models.push_back(std::move(model));
+  }
+
+  // wallet quota_tokens|usd [low=N] [hold=adaptive]: of every key
+  void SetWallet(const std::vector<std::string>& words) {
+    wallet_.wallet = words.at(1) == "quota_tokens" ? config::WalletKind::kQuotaTokens
+                     : words.at(1) == "usd"        ? config::WalletKind::kUsd
+                                                   : config::WalletKind::kNone;
+    for (std::size_t i = 2; i < words.size(); ++i) {
+      const auto [name, value] = Split(words[i], '=');
+      if (name == "low") wallet_.wallet_low = std::stoll(value);
+      if (name == "hold") wallet_.hold = config::HoldRule::kAdaptive;
+    }
+  }
+
+  // grant KEY AMOUNT, as the file writes it
+  void GiveGrant(const std::vector<std::string>& words) {
+    const ledger::Unit unit = *gateway::UnitOf(wallet_.wallet);
+    const identity::KeyRecordPtr key = keys_.FindById(ids_.at(words.at(1)));
+    ++grants_;
+    const auto reply = credit_.Give({.grant = {{9, grants_}},
+                                     .wallet = gateway::WalletOf(*key, unit),
+                                     .unit = unit,
+                                     .amount = gateway::WalletAmount(std::stoll(words.at(2)), unit),
+                                     .effective_at = runtime_.now});
+    EXPECT_EQ(reply.status, gateway::GrantStatus::kCreated);
   }
 
   static std::uint32_t Capabilities(const std::string& list) {
@@ -497,6 +532,11 @@ class Runner {
     x.head = &caller->head;
     config::Config finished = config_;
     config::FinishAccounts(finished);
+    for (config::Package& package : finished.packages) {
+      package.wallet = wallet_.wallet;
+      package.wallet_low = wallet_.wallet_low;
+      package.hold = wallet_.hold;
+    }
     const auto config = std::make_shared<const config::Config>(std::move(finished));
     accounts_.Configure(config);
     snapshots_.push_back(std::make_unique<gateway::Snapshot>(
@@ -510,7 +550,7 @@ class Runner {
   }
 
   Task<void> Serve(Caller& caller) {
-    gateway::Ports ports{caller, upstreams_, credit_, accounts_, &receipts_};
+    gateway::Ports ports{caller, upstreams_, credit_, accounts_, &receipts_, &replies_};
     co_await gateway::Serve(caller.exchange, ports, runtime_);
     caller.finished = true;
   }
@@ -575,6 +615,16 @@ class Runner {
     }
     if (what == "checkpoints") {
       EXPECT_EQ(credit_.checkpoints, std::stoi(words.at(2)));
+      return;
+    }
+    if (what == "wallet") {  // expect wallet KEY left N held N spent N
+      const identity::KeyRecordPtr key = keys_.FindById(ids_.at(words.at(2)));
+      const auto view =
+          credit_.Wallet(gateway::WalletOf(*key, *gateway::UnitOf(wallet_.wallet)));
+      ASSERT_TRUE(view);
+      EXPECT_EQ(view->available.n, std::stoll(words.at(4)));
+      EXPECT_EQ(view->held.n, std::stoll(words.at(6)));
+      EXPECT_EQ(view->spent.n, std::stoll(words.at(8)));
       return;
     }
     if (what == "key") {
@@ -671,8 +721,26 @@ class Runner {
     Runner& runner_;
   };
 
+  class ScriptedReplies final : public gateway::Replies {
+   public:
+    void Keep(const RequestId& request, gateway::KeptReply reply) override {
+      kept_[request] = std::move(reply);
+    }
+    Task<std::optional<gateway::KeptReply>> Find(RequestId request) override {
+      const auto found = kept_.find(request);
+      if (found == kept_.end()) co_return std::nullopt;
+      co_return found->second;
+    }
+    void Lose() { kept_.clear(); }
+
+   private:
+    std::map<RequestId, gateway::KeptReply> kept_;
+  };
+
   const Case& script_;
   std::size_t at_ = 0;
+  config::Package wallet_;  // what every package has of wallets
+  std::uint64_t grants_ = 0;
   config::Config config_;
   identity::KeyTable keys_;
   std::shared_ptr<const identity::Pepper> pepper_ =
@@ -685,6 +753,7 @@ class Runner {
   ScriptedAccounts accounts_{runtime_};
   ScriptedCredit credit_{runtime_};
   ScriptedReceipts receipts_{*this};
+  ScriptedReplies replies_;
   std::map<std::string, std::unique_ptr<Caller>> callers_;
 };
 

@@ -76,6 +76,20 @@ class ScriptedCredit final : public gateway::Credit {
   }
   gateway::SettleReply Settle(const gateway::SettleCommand& command) override;
   void Checkpoint(const gateway::CheckpointCommand& command) override;
+  gateway::ExtendReply Extend(const gateway::ExtendCommand& command) override {
+    records_ = {};
+    return machine.Extend(command, runtime_.now, records_);
+  }
+  gateway::GrantReply Give(const ledger::GrantRecord& grant) override {
+    records_ = {};
+    return machine.Give(grant, runtime_.now, records_);
+  }
+  std::optional<gateway::WalletView> Wallet(const gateway::WalletId& id) override {
+    return machine.ViewWallet(id, runtime_.now);
+  }
+  std::optional<gateway::KeyStanding> Standing(const KeyId& key) override {
+    return machine.Standing(key);
+  }
   Task<bool> Durable(gateway::JournalPosition position) override;
 
   enum class Journal : std::uint8_t { kAtOnce, kHeld, kFull };
