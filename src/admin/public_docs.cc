@@ -164,6 +164,7 @@ expired or revoked gets one and the same 401.
 | `POST {base}/v1/responses/input_tokens` | counts tokens, free of charge |
 | `POST {base}/v1/responses/compact` | compacts a conversation |
 | `POST {base}/v1/chat/completions` | OpenAI's Chat Completions API, JSON and event stream |
+| `GET {base}/v1/requests/ID` | the signed receipt of a request of this key; ID is its `x-request-id` |
 | `POST {base}/v1/audio/transcriptions` | OpenAI's transcriptions: a form with `model` and `file` |
 
 Request members the gateway does not know pass through untouched. WebSocket upgrades of

@@ -77,6 +77,20 @@ std::string_view WordAt(const std::string_view (&list)[kSize], std::int64_t choi
 
 constexpr std::size_t kPriceNumbers = 7;
 
+// As a word: its length plus one, then its bytes; none for version 0.
+std::uint8_t* PutPrice(const telemetry::PriceKept& price, std::uint8_t* to) {
+  const std::int64_t rates[kPriceNumbers] = {
+      price.version,  price.input.p,       price.cached_input.p, price.cache_write.p,
+      price.output.p, price.per_request.n, price.audio_second.n};
+  static_assert(kPriceNumbers * kVarintBytesMax < 0x7F, "its length takes one byte");
+  std::uint8_t* const length = to++;
+  if (price.version != 0) {
+    for (const std::int64_t rate : rates) to = PutVarint(ZigZag(rate), to);
+  }
+  *length = static_cast<std::uint8_t>(to - length);
+  return to;
+}
+
 }  // namespace
 
 void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
@@ -97,18 +111,7 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
 
   std::uint8_t key[kIdBytes];
   PutId(record.key, key);
-  std::uint8_t price[kPriceNumbers * kVarintBytesMax];
-  std::size_t price_bytes = 0;
-  if (record.price.version != 0) {
-    const std::int64_t rates[kPriceNumbers] = {
-        record.price.version,       record.price.input.p,  record.price.cached_input.p,
-        record.price.cache_write.p, record.price.output.p, record.price.per_request.n,
-        record.price.audio_second.n};
-    std::uint8_t* end = price;
-    for (const std::int64_t rate : rates) end = PutVarint(ZigZag(rate), end);
-    price_bytes = static_cast<std::size_t>(end - price);
-  }
-  const std::string_view words[ExchangeReader::kWords] = {
+  const std::string_view words[ExchangeReader::kPrice] = {
       {reinterpret_cast<const char*>(key), record.key.empty() ? 0 : kIdBytes},
       record.operation,
       record.model,
@@ -116,9 +119,8 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
       record.upstream,
       record.model_charged,
       record.changes,
-      record.attempts_told,
-      {reinterpret_cast<const char*>(price), price_bytes}};
-  for (std::size_t i = 0; i < ExchangeReader::kWords; ++i) {
+      record.attempts_told};
+  for (std::size_t i = 0; i < ExchangeReader::kPrice; ++i) {
     const std::string_view word = words[i];
     Place& before = words_[i];
     if (word.size() == before.size &&
@@ -136,6 +138,14 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
       bytes_.insert(bytes_.end(), word.begin(), word.end());
       to = buffer;
     }
+  }
+
+  // The last word. It is seldom another than before, and only then worth encoding.
+  if (record.price == price_) {
+    *to++ = 0;
+  } else {
+    price_ = record.price;
+    to = PutPrice(price_, to);
   }
 
   const auto started =
@@ -186,6 +196,7 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
 void ExchangeBatch::Clear() {
   bytes_.clear();
   words_ = {};
+  price_ = {};
   count_ = 0;
 }
 
