@@ -872,8 +872,18 @@ TEST_F(AdminApiTest, TheConfigHash_FollowsTheConfiguration) {
   config_ = std::make_shared<const config::Config>(pooled);
   const std::string with_pools = hash();
   pooled.pools[0].accounts = {1};
-  config_ = std::make_shared<const config::Config>(std::move(pooled));
+  config_ = std::make_shared<const config::Config>(pooled);
   EXPECT_NE(hash(), with_pools);
+  std::set<std::string> hashes = {hash()};
+  for (const std::int64_t input : {1, 2}) {
+    config::PriceCatalog catalog;
+    catalog.Set("m", config::Price{.input = {input}});
+    pooled.catalog = std::make_shared<const config::PriceCatalog>(std::move(catalog));
+    config_ = std::make_shared<const config::Config>(pooled);
+    hashes.insert(hash());
+    EXPECT_EQ(Json(Send("GET", "/admin/v1/config")).at("hash").as_string(), hash());
+  }
+  EXPECT_EQ(hashes.size(), 3U) << "what the price files say counts";
 }
 
 TEST_F(AdminApiTest, StatusAndProbes_TellADrain) {

@@ -129,16 +129,29 @@ std::string OptionsJson(config::Config config) {  // a copy: the table hands out
   return json.Take();
 }
 
-}  // namespace
-
-std::string ConfigHash(const config::Config& config) {
-  return HashToken(OptionsJson(config)).substr(0, 16);
+// Over the options and what the price files say, so that two nodes that differ in either show it.
+std::string HashOf(const config::Config& config, std::string options) {
+  if (config.catalog != nullptr) {
+    for (const auto& [model, prices] : config.catalog->entries()) {
+      options += model;
+      for (const config::PriceVersion& version : prices.versions()) {
+        options += config::Format(version.id);
+        if (version.valid_from) options += std::to_string(version.valid_from->ns);
+      }
+    }
+  }
+  return HashToken(options).substr(0, 16);
 }
 
+}  // namespace
+
+std::string ConfigHash(const config::Config& config) { return HashOf(config, OptionsJson(config)); }
+
 AdminResponse GetConfig(const Call& call) {
-  const std::string options = OptionsJson(*call.ports.config());
+  const auto config = call.ports.config();
+  const std::string options = OptionsJson(*config);
   return JsonResponse(
-      fmt::format(R"({{"hash":"{}","options":{}}})", HashToken(options).substr(0, 16), options));
+      fmt::format(R"({{"hash":"{}","options":{}}})", HashOf(*config, options), options));
 }
 
 }  // namespace weir::admin

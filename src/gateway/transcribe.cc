@@ -18,6 +18,11 @@ std::int64_t InputTokens(const Plan& plan, std::int64_t audio_ms) {
   return std::min(tokens, plan.quote.input_tokens_bound);
 }
 
+// Of those, the ones that are audio.
+std::int64_t AudioTokens(const Plan& plan, std::int64_t audio_ms) {
+  return std::min(CeilOf(audio_ms, kMsPerToken), plan.quote.input_tokens_bound);
+}
+
 }  // namespace
 
 bool IsJsonReply(const Exchange& x) {
@@ -33,7 +38,8 @@ Usage OwnAudioCount(const Plan& plan, std::int64_t output_tokens, UsageSource so
   return {.input_tokens = InputTokens(plan, audio_ms),
           .output_tokens = output_tokens,
           .source = source,
-          .audio_ms = audio_ms};
+          .audio_ms = audio_ms,
+          .input_audio_tokens = AudioTokens(plan, audio_ms)};
 }
 
 void CompleteAudio(const Plan& plan, std::int64_t output_tokens, Usage& usage) {
@@ -43,9 +49,11 @@ void CompleteAudio(const Plan& plan, std::int64_t output_tokens, Usage& usage) {
     usage.audio_ms = plan.shape.audio->length.ms;
     usage.source = UsageSource::kEstimated;
   }
-  const bool by_token = price.input.p > 0 || price.output.p > 0;
+  const bool by_token =
+      price.input.p > 0 || price.output.p > 0 || price.input_audio.p > 0 || !price.tiers.empty();
   if (by_token && usage.input_tokens == 0 && usage.output_tokens == 0) {
     usage.input_tokens = InputTokens(plan, usage.audio_ms);
+    usage.input_audio_tokens = AudioTokens(plan, usage.audio_ms);
     usage.output_tokens = output_tokens;
     usage.source = UsageSource::kEstimated;
   }
