@@ -95,6 +95,28 @@ TEST(PriceFileText, RandomCatalogs_ReadBackAsTheyWere) {
   }
 }
 
+// The bounds of the file's options are those of a price: what one takes the other does.
+TEST(PriceFileText, PricesAtTheirBounds_ReadBack) {
+  Price price;
+  for (const auto rate : kTokenRate) {
+    TokenRates rates = BaseRates(price);
+    rates.*rate = kTokenRateMax;
+    SetBaseRates(price, rates);
+  }
+  price.per_request = price.audio_second = price.video_second = price.tool_call = kUnitPriceMax;
+  price.tiers = {{1, BaseRates(price)}, {kTierTokensMax, BaseRates(price)}};
+  price.images = {
+      {std::string(kImageTextMax, 's'), std::string(kImageTextMax, 'q'), kUnitPriceMax}};
+  price.version = UINT32_MAX;
+  ASSERT_EQ(PriceFault(price), std::nullopt);
+  PriceCatalog catalog;
+  catalog.Set("m", price);
+  catalog.Seal();
+  const auto back = ParsePriceFile(PriceFileText(catalog, ""), "p");
+  ASSERT_TRUE(back) << FormatConfigError(back.error().front());
+  EXPECT_EQ(*back->Find("m"), *catalog.Find("m")) << PriceText(price);
+}
+
 TEST(PriceCatalog, TheLastOfAName_Stays) {
   PriceCatalog catalog;
   for (const std::int64_t input : {1, 2, 3}) catalog.Set("b", Price{.input = {input}});
