@@ -69,18 +69,18 @@ void Auditor::OnHandOver(CallTruth& call, std::string_view bytes, bool end) {
   if (!reply || call.intent == 0) return;
   call.text_bytes += std::ranges::count(bytes, kTextByte);
   call.got_reply = true;
+  if (end && (call.settlement == 0 || disk_.last_position() < call.settlement)) {
+    Report("I6", fmt::format("{}: the end of its reply before its settlement (record {}) is on "
+                             "disk",
+                             Who(call), call.settlement));
+    return;
+  }
   if (disk_.last_position() < call.intent) {
     Report("I8", fmt::format("{}: a byte of its reply before its intent (record {}) is on disk",
                              Who(call), call.intent));
   }
   if (!end) return;
   call.got_end = true;
-  if (call.settlement == 0 || disk_.last_position() < call.settlement) {
-    Report("I6", fmt::format("{}: the end of its reply before its settlement (record {}) is on "
-                             "disk",
-                             Who(call), call.settlement));
-    return;
-  }
   const Books::Closed& closed = books_.resolved().at(call.id);
   if (call.told_charge && *call.told_charge != closed.charged) {
     Report("told", fmt::format("{}: was told {} and charged {} nUSD", Who(call),
@@ -282,6 +282,7 @@ void Auditor::OnResolved(std::span<const std::uint8_t> records,
     const CallTruth& call = *found->second;
     // Of a caller who had left, what the rule for hang-ups says is charged, and not what they got.
     if (call.hung_up || call.forgiven) continue;
+    if (std::ranges::any_of(call.attempts, &AttemptTruth::garbled)) continue;
     if (was.delivered->output_tokens > CeilQuarter(call.text_bytes)) {
       Report("delivered", fmt::format("{}: {} tokens charged by a start, {} bytes were delivered",
                                       Who(call), was.delivered->output_tokens, call.text_bytes));

@@ -44,6 +44,7 @@ struct Violation {
 // One attempt at an upstream, as the upstream knows it.
 struct AttemptTruth {
   bool told_lies = false;       // usage that is not so, or more than the bound
+  bool garbled = false;         // its text is not what kTextByte counts
   bool whole = false;           // the gateway took all of it
   std::optional<Usage> usage;   // as it was told; none: it was not
   std::int64_t text_bytes = 0;  // generated text that the gateway took

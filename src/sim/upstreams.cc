@@ -142,8 +142,11 @@ std::string StreamReply(const Asked& asked, const std::string& mark, const Produ
     out += head + R"({"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]})";
     out += "\n\n";
     for (const std::string& text : product.texts) {
-      out += head + R"({"index":0,"delta":{"content":")" + text + R"("},"finish_reason":null}]})" +
-             "\n\n";
+      out += head;
+      out += R"({"index":0,"delta":{"content":")";
+      out += text;
+      out += R"("},"finish_reason":null}]})";
+      out += "\n\n";
     }
     out += head + R"({"index":0,"delta":{},"finish_reason":"stop"}]})" + "\n\n";
     if (with_usage && asked.usage_in_stream) {
@@ -409,6 +412,11 @@ Attempt Plan(Draw draw, FaultSet faults, Duration think_time, const Asked& asked
   if (oddity == 0) shape.usage_in_stream = true;
   script.bytes = as_stream ? StreamReply(shape, mark, product, with_usage)
                            : JsonReply(shape, mark, product, with_usage);
+  // Above 256 KiB the path passes a reply on as it comes instead of holding it whole.
+  if (draw.Chance(30) && !as_stream) {
+    script.bytes.insert(script.bytes.find(',') + 1, fmt::format(R"("pad":"{:450000}",)", ""));
+    attempt.piece_bytes = 60'000;
+  }
   with_usage = with_usage && (!as_stream || !asked.chat || shape.usage_in_stream);
   if (with_usage) truth.usage = product.usage;
   if (lies && with_usage) {
@@ -426,7 +434,7 @@ Attempt Plan(Draw draw, FaultSet faults, Duration think_time, const Asked& asked
   };
   if (oddity == 3) {  // bytes that are no JSON
     script.bytes.replace(somewhere(), 1, "{");
-    truth.told_lies = true;
+    truth.told_lies = truth.garbled = true;
   }
   script.whole_at = script.bytes.size();
   if (oddity == 4) {  // what follows the end

@@ -90,11 +90,13 @@ def main():
 
     lines = read_evidence(EVIDENCE)
     seed = options.seed if options.seed is not None else next_seed(lines)
+    # Before, because a long run may see a commit come in.
+    commit, changed = git("rev-parse", "--short=12", "HEAD"), bool(git("status", "--porcelain", "src"))
     began = time.monotonic()
     results, failures = run_all(binary, options.jobs, options.events, chunks(seed, options.count))
     seconds = time.monotonic() - began
     line = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "commit": git("rev-parse", "--short=12", "HEAD"), "changed": bool(git("status", "--porcelain", "src")),
+            "commit": commit, "changed": changed,
             "actions": options.events, "seed_first": seed, "seed_last": seed + options.count - 1, **add_up(results),
             "seconds": round(seconds, 1)}
     line["schedules_in_all"] = line["schedules"] + sum(before["schedules"] for before in lines)
