@@ -235,7 +235,8 @@ class Gateway:
 
     def ask(self, url, body=None, headers=None):
         body = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data=body, headers={"content-type": "application/json", **(headers or {})})
+        headers = {"content-type": "application/json", **(headers or {})}
+        request = urllib.request.Request(url, data=body, headers=headers)
         with urllib.request.urlopen(request, timeout=30) as reply:
             return json.loads(reply.read())
 

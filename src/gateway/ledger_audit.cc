@@ -59,20 +59,20 @@ void LedgerAudit::Record(const ledger::IntentRecord& record) {
   book.held += record.hold.n;
   ++book.open;
   held_ += record.hold.n;
-  CheckI3_WithinBudget(record.key, book);
+  CheckI3WithinBudget(record.key, book);
 }
 
 void LedgerAudit::Record(const ledger::CheckpointRecord& record) {
-  const Request* request = CheckI4_IsOpen(record.request, record.key, "a checkpoint");
-  if (request != nullptr) CheckI24_PriceIsThatOfAdmission(*request, record.price, record.request);
+  const Request* request = CheckI4IsOpen(record.request, record.key, "a checkpoint");
+  if (request != nullptr) CheckI24PriceIsThatOfAdmission(*request, record.price, record.request);
 }
 
 void LedgerAudit::Record(const ledger::SettleRecord& record) {
-  Request* request = CheckI4_IsOpen(record.request, record.key, "a settlement");
+  Request* request = CheckI4IsOpen(record.request, record.key, "a settlement");
   if (request == nullptr) return;
-  CheckI5_SettledAtItsPrice(*request, record);
-  CheckI24_PriceIsThatOfAdmission(*request, record.price, record.request);
-  CheckI26_NoOverrunWithinBounds(*request, record);
+  CheckI5SettledAtItsPrice(*request, record);
+  CheckI24PriceIsThatOfAdmission(*request, record.price, record.request);
+  CheckI26NoOverrunWithinBounds(*request, record);
   request->open = false;
   KeyBook& book = BookOf(record.key);
   book.held -= request->hold.n;
@@ -81,17 +81,17 @@ void LedgerAudit::Record(const ledger::SettleRecord& record) {
   held_ -= request->hold.n;
   charged_ += record.charged.n;
   overrun_ += record.overrun.n;
-  CheckI3_WithinBudget(record.key, book);
+  CheckI3WithinBudget(record.key, book);
 }
 
 void LedgerAudit::Record(const ledger::VoidRecord& record) {
-  Request* request = CheckI4_IsOpen(record.request, record.key, "a void");
+  Request* request = CheckI4IsOpen(record.request, record.key, "a void");
   if (request == nullptr) return;
   if (record.released != request->hold) {
     Broken("I5", Of(record.request) + " held " + Nano(request->hold.n) + " and released " +
                      Nano(record.released.n));
   }
-  CheckI24_PriceIsThatOfAdmission(*request, record.price, record.request);
+  CheckI24PriceIsThatOfAdmission(*request, record.price, record.request);
   request->open = false;
   KeyBook& book = BookOf(record.key);
   book.held -= request->hold.n;
@@ -103,11 +103,11 @@ void LedgerAudit::Record(const ledger::FundRecord& record) {
   KeyBook& book = BookOf(record.key);
   book.funded += record.amount.n;
   book.capped = record.capped;
-  CheckI3_WithinBudget(record.key, book);
+  CheckI3WithinBudget(record.key, book);
 }
 
-LedgerAudit::Request* LedgerAudit::CheckI4_IsOpen(const RequestId& id, const KeyId& key,
-                                                  std::string_view record) {
+LedgerAudit::Request* LedgerAudit::CheckI4IsOpen(const RequestId& id, const KeyId& key,
+                                                 std::string_view record) {
   Request* request = requests_.Find(id);
   const std::string subject = std::string(record) + " of " + Of(id);
   if (request == nullptr) {
@@ -125,14 +125,14 @@ LedgerAudit::Request* LedgerAudit::CheckI4_IsOpen(const RequestId& id, const Key
   return request;
 }
 
-void LedgerAudit::CheckI3_WithinBudget(const KeyId& key, const KeyBook& book) {
+void LedgerAudit::CheckI3WithinBudget(const KeyId& key, const KeyBook& book) {
   if (unknown_ > 0 || !book.capped || book.charged + book.held <= book.funded) return;
   Broken("I3", "key key_" + ToString(key) + " has spent " + Nano(book.charged) + " and holds " +
                    Nano(book.held) + " of a budget of " + Nano(book.funded));
 }
 
-void LedgerAudit::CheckI5_SettledAtItsPrice(const Request& request,
-                                            const ledger::SettleRecord& record) {
+void LedgerAudit::CheckI5SettledAtItsPrice(const Request& request,
+                                           const ledger::SettleRecord& record) {
   if (record.charged < NanoUsd{0} || record.charged > request.hold) {
     Broken("I5", Of(record.request) + " held " + Nano(request.hold.n) + " and was charged " +
                      Nano(record.charged.n));
@@ -145,14 +145,14 @@ void LedgerAudit::CheckI5_SettledAtItsPrice(const Request& request,
   }
 }
 
-void LedgerAudit::CheckI24_PriceIsThatOfAdmission(const Request& request,
-                                                  const ledger::PinnedPrice& price,
-                                                  const RequestId& id) {
+void LedgerAudit::CheckI24PriceIsThatOfAdmission(const Request& request,
+                                                 const ledger::PinnedPrice& price,
+                                                 const RequestId& id) {
   if (!(price == request.price)) Broken("I24", Of(id) + " has another price than at admission");
 }
 
-void LedgerAudit::CheckI26_NoOverrunWithinBounds(const Request& request,
-                                                 const ledger::SettleRecord& record) {
+void LedgerAudit::CheckI26NoOverrunWithinBounds(const Request& request,
+                                                const ledger::SettleRecord& record) {
   // The bound of audio is not in the record.
   const bool within = record.usage.input_tokens <= request.input_bound &&
                       record.usage.output_tokens <= request.output_bound &&
@@ -165,15 +165,15 @@ void LedgerAudit::CheckI26_NoOverrunWithinBounds(const Request& request,
 
 void LedgerAudit::Compare(const CreditControl& machine) {
   position_ = 0;
-  CheckI1_DebitsAreCredits(machine.book());
-  CheckI2_BalancesAreFolds(machine);
-  CheckI3_Rules(machine.book());
-  CheckI11_ChargesWereReceived(machine);
+  CheckI1DebitsAreCredits(machine.book());
+  CheckI2BalancesAreFolds(machine);
+  CheckI3Rules(machine.book());
+  CheckI11ChargesWereReceived(machine);
   if (auto problem = machine.book().CheckInvariants()) Broken("I1", *std::move(problem));
   position_ = machine.last_position().n;
 }
 
-void LedgerAudit::CheckI1_DebitsAreCredits(const ledger::Book& book) {
+void LedgerAudit::CheckI1DebitsAreCredits(const ledger::Book& book) {
   Sum pending = 0;
   Sum posted = 0;
   for (std::size_t i = 0; i < book.account_count(); ++i) {
@@ -185,7 +185,7 @@ void LedgerAudit::CheckI1_DebitsAreCredits(const ledger::Book& book) {
   if (posted != 0) Broken("I1", "posted debits exceed posted credits by " + Nano(posted));
 }
 
-void LedgerAudit::CheckI2_BalancesAreFolds(const CreditControl& machine) {
+void LedgerAudit::CheckI2BalancesAreFolds(const CreditControl& machine) {
   if (unknown_ > 0) return;
   keys_.ForEach([&](const KeyId& key, const KeyBook& book) {
     const auto standing = machine.Standing(key);
@@ -201,7 +201,7 @@ void LedgerAudit::CheckI2_BalancesAreFolds(const CreditControl& machine) {
   });
 }
 
-void LedgerAudit::CheckI3_Rules(const ledger::Book& book) {
+void LedgerAudit::CheckI3Rules(const ledger::Book& book) {
   for (std::size_t i = 0; i < book.account_count(); ++i) {
     const ledger::Account& account = book.Get({static_cast<std::uint32_t>(i)});
     if (account.debits_must_not_exceed_credits &&
@@ -213,7 +213,7 @@ void LedgerAudit::CheckI3_Rules(const ledger::Book& book) {
   }
 }
 
-void LedgerAudit::CheckI11_ChargesWereReceived(const CreditControl& machine) {
+void LedgerAudit::CheckI11ChargesWereReceived(const CreditControl& machine) {
   if (unknown_ > 0) return;
   const CreditTotals totals = machine.Totals();
   if (totals.charged != Saturated(charged_) || totals.overrun != Saturated(overrun_) ||

@@ -88,16 +88,16 @@ class LedgerAudit {
   void Broken(std::string_view invariant, std::string what);
   KeyBook& BookOf(const KeyId& key);
   // The open request of a record, or null when there is none, which is then said.
-  Request* CheckI4_IsOpen(const RequestId& id, const KeyId& key, std::string_view record);
-  void CheckI3_WithinBudget(const KeyId& key, const KeyBook& book);
-  void CheckI5_SettledAtItsPrice(const Request& request, const ledger::SettleRecord& record);
-  void CheckI24_PriceIsThatOfAdmission(const Request& request, const ledger::PinnedPrice& price,
-                                       const RequestId& id);
-  void CheckI26_NoOverrunWithinBounds(const Request& request, const ledger::SettleRecord& record);
-  void CheckI1_DebitsAreCredits(const ledger::Book& book);
-  void CheckI2_BalancesAreFolds(const CreditControl& machine);
-  void CheckI3_Rules(const ledger::Book& book);
-  void CheckI11_ChargesWereReceived(const CreditControl& machine);
+  Request* CheckI4IsOpen(const RequestId& id, const KeyId& key, std::string_view record);
+  void CheckI3WithinBudget(const KeyId& key, const KeyBook& book);
+  void CheckI5SettledAtItsPrice(const Request& request, const ledger::SettleRecord& record);
+  void CheckI24PriceIsThatOfAdmission(const Request& request, const ledger::PinnedPrice& price,
+                                      const RequestId& id);
+  void CheckI26NoOverrunWithinBounds(const Request& request, const ledger::SettleRecord& record);
+  void CheckI1DebitsAreCredits(const ledger::Book& book);
+  void CheckI2BalancesAreFolds(const CreditControl& machine);
+  void CheckI3Rules(const ledger::Book& book);
+  void CheckI11ChargesWereReceived(const CreditControl& machine);
 
   ledger::IdTable<KeyId, KeyBook, IdHash> keys_;
   ledger::IdTable<RequestId, Request, IdHash> requests_;

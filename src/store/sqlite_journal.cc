@@ -170,7 +170,10 @@ class Implementation final : public SqliteJournal {
                                .records = rows->Blob(2)};
       const std::string where = "journal row " + std::to_string(batch.first_position);
       const auto altered = [&](const std::string& what) {
-        return Altered(where + ": " + what, expected);
+        std::string sentence = where;
+        sentence += ": ";
+        sentence += what;
+        return Altered(std::move(sentence), expected);
       };
       if (batch.first_position != expected) {
         return altered("records from " + std::to_string(expected) + " are missing");
@@ -179,7 +182,7 @@ class Implementation final : public SqliteJournal {
       const auto stored = rows->Blob(3);
       if (stored.size() != chain.size() ||
           std::memcmp(stored.data(), chain.data(), chain.size()) != 0) {
-        return altered("its chain does not fit, so it was changed or put there");
+        return altered("its chain does not fit, so it or a row before it was changed");
       }
       if (auto problem = visit(batch)) return altered(*problem);
       expected += batch.count;
@@ -200,9 +203,9 @@ class Implementation final : public SqliteJournal {
   void OnChain(SeeChain see) override { see_chain_ = std::move(see); }
 
  private:
-  static std::unexpected<Error> Altered(const std::string& what, std::uint64_t expected) {
+  static std::unexpected<Error> Altered(std::string what, std::uint64_t expected) {
     return Fail(ErrorCode::kBadInput, ErrorSource::kEnvironment,
-                what + "; the last good position is " + std::to_string(expected - 1) +
+                std::move(what) + "; the last good position is " + std::to_string(expected - 1) +
                     ". Restore the journal from a backup");
   }
 

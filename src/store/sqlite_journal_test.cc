@@ -175,8 +175,8 @@ TEST_F(JournalTest, Altered_NamesTheLastGoodPositionAndWhatToDo) {
   const auto read = ReadAll(*journal);
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().detail,
-            "journal row 5: its chain does not fit, so it was changed or put there; the last good "
-            "position is 4. Restore the journal from a backup");
+            "journal row 5: its chain does not fit, so it or a row before it was changed; the last "
+            "good position is 4. Restore the journal from a backup");
 }
 
 TEST_F(JournalTest, Tail_IsTheSameAfterAReopening_AndTellsACutOffEnd) {

@@ -405,7 +405,8 @@ def keep(options, callers, records, reached, tally, story, seconds):
     commit = subprocess.run(["git", "-C", weir.ROOT, "describe", "--always", "--dirty", "--abbrev=12"],
                             capture_output=True, text=True, check=False).stdout.strip()
     line = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "commit": commit,
-            "seed": options.seed, "streams": options.streams, "cycles": options.cycles, "kills": dict(sorted(reached.items())),
+            "seed": options.seed, "streams": options.streams, "cycles": options.cycles,
+            "kills": dict(sorted(reached.items())),
             "requests": len(callers), "records": len(records), "lost": tally.wrong["lost"],
             "double": tally.wrong["double"], "wrong": tally.failed, "facts": tally.passed,
             "unrecovered_usd": round(story["unrecovered_usd"], 9),

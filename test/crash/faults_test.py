@@ -110,15 +110,15 @@ class FolderTest(unittest.TestCase):
 
 
 class DiskErrors(FolderTest):
-    """E6, E13."""
+    """E6, E10, E13."""
 
     @classmethod
     def setUpClass(cls):
         cls.shim_folder = tempfile.mkdtemp(prefix="weir-shim-")
         cls.shim = os.path.join(cls.shim_folder, "fault_shim.so")
         compiler = next(c for c in ("clang-19", "clang", "cc", "gcc") if shutil.which(c))
-        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", cls.shim, os.path.join(HERE, "fault_shim.c"), "-ldl"],
-                       check=True)
+        source = os.path.join(HERE, "fault_shim.c")
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", cls.shim, source, "-ldl"], check=True)
 
     @classmethod
     def tearDownClass(cls):
@@ -161,6 +161,21 @@ class DiskErrors(FolderTest):
             self.assert_good()
         self.some_calls(3).stop()
         self.assert_good()
+
+
+    def test_e10_kill_in_the_middle_of_a_checkpoint_loses_nothing(self):
+        orders = os.path.join(self.folder, "order")
+        gateway = self.some_calls(env={"LD_PRELOAD": self.shim, "FAULT_ORDER": orders,
+                                       "FAULT_TARGET": os.path.join(self.data, "ledger.db")})
+        with open(orders, "w", encoding="utf-8") as file:
+            file.write("torn")
+        # The end of the process copies the WAL into the file; half of the first page is written.
+        self.assertEqual(gateway.stop(), -9, gateway.errors())
+        os.remove(orders)
+        self.some_calls(3).stop()
+        self.assert_good()
+        status, out, _ = ledger(self.data, "statement", "caller", "--json")
+        self.assertEqual(sum(json.loads(line)["kind"] == "settle" for line in out.splitlines()), 13)
 
 
 class Damage(FolderTest):
