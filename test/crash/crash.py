@@ -398,12 +398,16 @@ def audit(tally, upstream, callers, records):
         "unrecovered_usd": unrecovered_nano / 1e9, "unrecovered_tokens_max": unrecovered_tokens_max}
 
 
-def keep(options, callers, records, reached, tally, story, seconds):
+def commit_now():
+    """What is checked out at the start; "-dirty" when it is not all of what runs."""
+    return subprocess.run(["git", "-C", weir.ROOT, "describe", "--always", "--dirty", "--abbrev=12"],
+                          capture_output=True, text=True, check=False).stdout.strip()
+
+
+def keep(options, commit, callers, records, reached, tally, story, seconds):
     """One line for whoever asks what was ever tried."""
     path = options.evidence or EVIDENCE
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    commit = subprocess.run(["git", "-C", weir.ROOT, "describe", "--always", "--dirty", "--abbrev=12"],
-                            capture_output=True, text=True, check=False).stdout.strip()
     line = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "commit": commit,
             "seed": options.seed, "streams": options.streams, "cycles": options.cycles,
             "kills": dict(sorted(reached.items())),
@@ -426,7 +430,7 @@ def main():
     options = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="weir-crash-")
     tally = Counting()
-    started = time.monotonic()
+    started, commit = time.monotonic(), commit_now()
     print(f"seed {options.seed}", flush=True)
     upstream, callers, status, starts, server, reached = asyncio.run(crash(options, folder))
     tally.check("the last process ends cleanly", status == 0, f"{status}\n{server.errors()}")
@@ -443,7 +447,7 @@ def main():
             tally.check("every point was reached", reached[point] > 0, f"{point}: {dict(reached)}")
     print(f"lost={tally.wrong['lost']} double={tally.wrong['double']}; {tally.passed} facts agree")
     if options.evidence or options.cycles >= LONG_RUN:
-        keep(options, callers, records, reached, tally, story, time.monotonic() - started)
+        keep(options, commit, callers, records, reached, tally, story, time.monotonic() - started)
     tally.passed = options.cycles  # what is counted are cycles, not the thousands of facts about them
     if tally.failed:
         print(f"kept: {folder}")
