@@ -160,6 +160,14 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   auto requests = store::RequestLog::Open(dir + "/requests.db");
   if (!requests) return std::unexpected(requests.error());
   requests_ = std::move(*requests);
+  auto replies = store::ReplyStore::Open(dir + "/replies.db");
+  if (!replies) return std::unexpected(replies.error());
+  replies_ = std::make_unique<ReplyShelf>(
+      *std::move(replies),
+      ReplyShelf::Options{.wall_now = WallNow, .on_problem = [this](const Error& error) {
+                            log_->Write(telemetry::Level::kWarning, "replies are not kept",
+                                        {{"why", error.detail}});
+                          }});
   auto receipt_key = store::ReceiptKey::LoadOrCreate(dir);
   if (!receipt_key) return std::unexpected(receipt_key.error());
   ReceiptDesk::Options desk_options;
@@ -239,7 +247,7 @@ void Server::MakeWorkers(const ServerOptions& options) {
   const std::int32_t count = options.config.workers > 0 ? options.config.workers : cores;
   metrics_ = std::make_unique<telemetry::Metrics>(count, options.version, started_at_);
   shared_ = std::make_unique<SessionShared>(
-      SessionShared{*log_, *metrics_, *requests_, *receipts_, draining_, options.page});
+      SessionShared{*log_, *metrics_, *requests_, *receipts_, *replies_, draining_, options.page});
   const auto snapshot = std::make_shared<const gateway::Snapshot>(
       gateway::Snapshot{config_, keys_->table(), pepper_});
   pool_ = std::make_unique<PoolHost>(
@@ -297,6 +305,7 @@ Server::~Server() {
   }
   // While the loops run: who waits for a receipt is told so on them.
   if (receipts_) receipts_->Stop();
+  if (replies_) replies_->Stop();
   for (auto& worker : workers_) worker->StopAndJoin();
   workers_.clear();
 }

@@ -29,6 +29,7 @@
 #include "server/pool_host.h"
 #include "server/pool_metrics.h"
 #include "server/receipt_desk.h"
+#include "server/reply_shelf.h"
 #include "server/session.h"
 #include "server/worker.h"
 #include "store/account_store.h"
@@ -141,6 +142,7 @@ class Server {
   std::unique_ptr<store::AccountStore> accounts_;
   std::unique_ptr<store::RequestLog> requests_;
   std::unique_ptr<ReceiptDesk> receipts_;
+  std::unique_ptr<ReplyShelf> replies_;
   std::unique_ptr<CreditHost> credit_;
   PoolMetrics pool_metrics_;
   std::unique_ptr<PoolHost> pool_;

@@ -54,7 +54,8 @@ Session::Session(std::int32_t worker, const SessionShared& shared, net::Loop& lo
       credit_(credit),
       accounts_(accounts),
       snapshot_(std::move(snapshot)),
-      receipts_(shared.receipts, [&loop](std::function<void()> f) { loop.Post(std::move(f)); }) {}
+      receipts_(shared.receipts, [&loop](std::function<void()> f) { loop.Post(std::move(f)); }),
+      replies_(shared.replies, [&loop](std::function<void()> f) { loop.Post(std::move(f)); }) {}
 
 std::string Session::BadRequestBody(int status, std::string_view reason) {
   std::string body = "{\"error\":{\"message\":";
@@ -92,7 +93,7 @@ Task<void> Session::Handle(const gateway::RequestHead& head, gateway::Downstream
   x.snapshot = snapshot.get();
   x.reader = &reader_;
   x.timings.started_at = started_at;
-  gateway::Ports ports{downstream, upstreams_, credit_, accounts_, &receipts_};
+  gateway::Ports ports{downstream, upstreams_, credit_, accounts_, &receipts_, &replies_};
   co_await gateway::Serve(x, ports, loop_);
   Record(x);
 }

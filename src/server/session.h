@@ -16,6 +16,7 @@
 #include "net/http_server.h"
 #include "net/loop.h"
 #include "server/receipt_desk.h"
+#include "server/reply_shelf.h"
 #include "store/request_log.h"
 #include "telemetry/log.h"
 #include "telemetry/metrics.h"
@@ -35,6 +36,7 @@ struct SessionShared {
   telemetry::Metrics& metrics;
   store::RequestLog& requests;
   ReceiptDesk& receipts;
+  ReplyShelf& replies;
   const std::atomic<bool>& draining;
   // The page at a path of the gateway's own ("/llms.txt"), or none. `host` is the request's.
   std::function<std::optional<Page>(const config::Config& config, std::string_view path,
@@ -68,6 +70,7 @@ class Session final : public net::HttpHandler {
   std::shared_ptr<const gateway::Snapshot> snapshot_;
   dialect::RequestReader reader_;
   ReceiptPort receipts_;
+  ReplyPort replies_;
 };
 
 // Where the key that receipts are checked with is published, for everybody.
