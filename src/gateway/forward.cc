@@ -205,9 +205,14 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
       }
       clock.Stop();
       KeepBytes(x, x.held);
-      co_await ports.downstream.Send(x.held);
+      // Who does not read has left as one who hangs up has; nothing else would tell.
+      if (!co_await ports.downstream.Send(x.held)) x.interrupt.Fire(Interruption::kCallerGone);
       clock.Start();
       x.held.clear();
+      if (x.interrupt.why() != Interruption::kNone) {
+        lost = Error{ErrorCode::kInterrupted, ErrorSource::kCaller, Retry::kNever, "caller gone"};
+        break;
+      }
     }
     x.held.append(*bytes);
   }
