@@ -208,6 +208,8 @@ std::string StreamErrorEvent(Dialect dialect, Refusal refusal, std::string_view 
 }
 
 std::optional<bool> ShouldRetry(Refusal refusal) {
+  // The first request of the key runs still; asked again its reply is there.
+  if (refusal == Refusal::kIdempotencyKeyInUse) return true;
   switch (TextOf(refusal).status) {
     case 408:  // the body did not arrive: the same request may well arrive next time
     case 429:

@@ -125,6 +125,8 @@ TEST(ShouldRetry, MoneyNever_LaterByTheSdksOwnRule) {
   EXPECT_EQ(ShouldRetry(Refusal::kRateLimitRequests), std::nullopt);
   EXPECT_EQ(ShouldRetry(Refusal::kNoCapacity), std::nullopt);
   EXPECT_EQ(ShouldRetry(Refusal::kUsageLimitReached), false);
+  EXPECT_EQ(ShouldRetry(Refusal::kIdempotencyKeyInUse), true);
+  EXPECT_EQ(ShouldRetry(Refusal::kResponseNotStored), false);
 }
 
 }  // namespace

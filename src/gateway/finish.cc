@@ -166,7 +166,7 @@ Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runt
   head.status = text.status;
   head.headers = CommonHeaders(x, runtime.WallNow());
   // 429 and 503 without Retry-After make clients give up or hammer.
-  if (text.status == 429 || text.status == 503) {
+  if (text.status == 429 || text.status == 503 || x.admission.retry_after.ns > 0) {
     const std::int64_t seconds = CeilSeconds(x.admission.retry_after);
     AppendHeader(head.headers, "retry-after", seconds > 0 ? seconds : 1);
   }
