@@ -215,7 +215,7 @@ TEST(CreditHost, RecordsThatComeDuringACommit_ShareTheNextOne_AndOneWakeUp) {
   }
   EXPECT_TRUE(std::ranges::is_sorted(order));
   EXPECT_EQ(host->Counters().commits, 2U);
-  EXPECT_EQ(host->Counters().records, 51U);
+  EXPECT_EQ(host->Counters().records, 52U);  // the budget and the price beside 50 intents
   EXPECT_EQ(mailbox.ever(), 1);
   for (std::uint64_t n = 1; n <= 50; ++n) port.Settle(Done(n, 1));
 }
@@ -441,7 +441,7 @@ TEST(CreditHost, CheckpointAlone_IsWrittenAfterItsDelay) {
 TEST(CreditHost, Start_ResolvesWhatACrashLeftOpen_Once) {
   Disk disk;
   {
-    // The records of a process that was killed: fund, three intents, a checkpoint, a settlement.
+    // The records of a process that was killed: fund, price, three intents, a checkpoint, a settlement.
     gateway::CreditControl machine;
     ledger::RecordBuffer records;
     for (std::uint64_t n = 1; n <= 3; ++n) machine.Admit(Ask(n), kNow, records);
@@ -453,7 +453,7 @@ TEST(CreditHost, Start_ResolvesWhatACrashLeftOpen_Once) {
   CreditStart start;
   {
     auto host = StartOn(disk, Eager(), &start);
-    EXPECT_EQ(start.records, 6U);
+    EXPECT_EQ(start.records, 7U);
     EXPECT_EQ(start.resolution.settled, 1U);
     EXPECT_EQ(start.resolution.voided, 1U);
     EXPECT_EQ(start.resolution.charged.n, 30);
@@ -462,12 +462,12 @@ TEST(CreditHost, Start_ResolvesWhatACrashLeftOpen_Once) {
     EXPECT_EQ(host->Standing(Key(1))->settled.n, 37);
     TestMailbox mailbox;
     CreditPort port(*host, mailbox);
-    EXPECT_EQ(port.Admit(Ask(9)).position.n, 9U);  // after the two resolutions
+    EXPECT_EQ(port.Admit(Ask(9)).position.n, 10U);  // after the two resolutions
     port.Settle(Done(9, 0));
   }
-  EXPECT_EQ(disk.Last(), 10U);
+  EXPECT_EQ(disk.Last(), 11U);
   StartOn(disk, Eager(), &start);
-  EXPECT_EQ(start.records, 10U);
+  EXPECT_EQ(start.records, 11U);
   EXPECT_EQ(start.resolution.settled + start.resolution.voided, 0U);
   EXPECT_EQ(start.totals.charged.n, 37);
 }
@@ -483,17 +483,17 @@ TEST(CreditHost, Start_OnAJournalItCannotTrust_SaysWhy) {
   ledger::RecordBuffer records;
   machine.Admit(Ask(1), kNow, records);
   Disk cut;
-  cut.batches.push_back({1, 2, {records.bytes.begin(), records.bytes.end() - 1}});
+  cut.batches.push_back({1, 3, {records.bytes.begin(), records.bytes.end() - 1}});
   expect(cut, "truncated");
   Disk longer;
   longer.batches.push_back({1, 1, records.bytes});
   expect(longer, "bytes after the last record");
   Disk twice;
-  twice.batches.push_back({1, 2, records.bytes});
-  twice.batches.push_back({3, 2, records.bytes});
+  twice.batches.push_back({1, 3, records.bytes});
+  twice.batches.push_back({4, 3, records.bytes});
   expect(twice, "out of order");
   Disk full;
-  full.batches.push_back({1, 2, records.bytes});
+  full.batches.push_back({1, 3, records.bytes});
   full.outcome = store::AppendOutcome::kNoSpace;
   expect(full, "the disk says no");
 }
