@@ -185,6 +185,13 @@ struct Downgrade {
   std::int64_t above_percent = 80;  // of the pool's capacity, the queue included
 };
 
+// What happens to a call whose caller hangs up.
+enum class HangUpRule : std::uint8_t {
+  kAbortAndBillObserved,  // stop the upstream, charge what was delivered
+  kAbortAndVoid,          // stop the upstream, charge nothing
+  kDrainAndBill,          // let the upstream finish, charge it all
+};
+
 // What a wallet is charged more, or less, than others: 3 is three times.
 struct Multiplier {
   std::int64_t ppm = 1'000'000;
@@ -203,7 +210,8 @@ struct Model {
   PriceList price;                 // empty: refused as model_unpriced, unless it is in the catalog
   bool price_by_name = false;  // the wildcard's: the catalog's price of what the caller asks for
   std::optional<Downgrade> downgrade;
-  Multiplier multiplier;  // of what a wallet pays
+  Multiplier multiplier;                 // of what a wallet pays
+  std::optional<HangUpRule> on_hang_up;  // none: the deployment's
   std::int64_t output_tokens_max = 128'000;
   std::int64_t input_tokens_max = 400'000;
 };
@@ -248,13 +256,6 @@ struct Fallback {
   // Failed attempts that the operator may have to pay for all the same, each counted as the
   // request's whole hold: at most this much of it together.
   std::int64_t spend_percent = 300;
-};
-
-// What happens to a call whose caller hangs up.
-enum class HangUpRule : std::uint8_t {
-  kAbortAndBillObserved,  // stop the upstream, charge what was delivered
-  kAbortAndVoid,          // stop the upstream, charge nothing
-  kDrainAndBill,          // let the upstream finish, charge it all
 };
 
 struct Config {

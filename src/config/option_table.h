@@ -22,7 +22,7 @@ using ValueRef =
                  std::uint32_t*, Duration*, NanoUsd*, std::optional<NanoUsd>*, PicoUsdPerUnit*,
                  std::optional<Instant>*, Listen*, std::vector<std::string>*, Durability*,
                  HangUpRule*, UpstreamKind*, AdaptProfile*, WalletKind*, HoldRule*, Multiplier*,
-                 std::optional<Proxy>*, Upstream*>;
+                 std::optional<HangUpRule>*, std::optional<Proxy>*, Upstream*>;
 
 // One of keys[].payload_rules, as the file writes it.
 struct PayloadRuleText {

@@ -593,6 +593,12 @@ const std::array kModelFields = {
                  "which it is charged; or the word catalog: what price_files say, by the "
                  "names of its upstreams or its id."},
         [](Model&) -> ValueRef { return std::monostate(); }},
+    Field<Model>{{.path = "models[].on_hang_up",
+                  .type = kChoice,
+                  .choices = "abort_and_bill_observed | abort_and_void | drain_and_bill",
+                  .help = "What happens when a caller of this model hangs up; absent: the file's "
+                          "on_hang_up. Receipts name it."},
+                 [](Model& m) -> ValueRef { return &m.on_hang_up; }},
     Field<Model>{{.path = "models[].multiplier",
                   .type = kMultiplier,
                   .fallback = "1",
@@ -937,6 +943,9 @@ struct Formatter {
   }
   std::string operator()(const PicoUsdPerUnit* price) const {
     return *price == kNotGiven ? "" : FormatUsdPerMillion(*price);
+  }
+  std::string operator()(const std::optional<HangUpRule>* rule) const {
+    return *rule ? (*this)(&**rule) : "";
   }
   std::string operator()(const Multiplier* multiplier) const {
     return FormatMultiplier(*multiplier);

@@ -489,6 +489,9 @@ struct Reader::Setter {
     }
     *target = std::move(list);
   }
+  void operator()(std::optional<HangUpRule>* target) const {
+    if (const auto index = ReadChoice(node, path)) *target = static_cast<HangUpRule>(*index);
+  }
   template <class Enum>
     requires std::is_enum_v<Enum>
   void operator()(Enum* target) const {

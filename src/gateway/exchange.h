@@ -158,6 +158,11 @@ struct Exchange {
   Timings timings;
 
   const config::Config& config() const { return *snapshot->config; }
+  // The model's, or the deployment's.
+  config::HangUpRule hang_up_rule() const {
+    return plan.model != nullptr ? plan.model->on_hang_up.value_or(config().hang_up_rule)
+                                 : config().hang_up_rule;
+  }
 };
 
 }  // namespace weir::gateway

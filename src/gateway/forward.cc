@@ -234,7 +234,7 @@ Task<void> ForwardJson(Exchange& x, Attempt& attempt, Ports& ports, Runtime& run
   // Cut. Nothing can be said to a caller who got part of it but the cut itself.
   x.held.clear();
   if (x.interrupt.why() != Interruption::kNone) {
-    x.charge = x.streaming && x.config().hang_up_rule != config::HangUpRule::kAbortAndVoid;
+    x.charge = x.streaming && x.hang_up_rule() != config::HangUpRule::kAbortAndVoid;
     x.cut = x.streaming;
     if (x.usage.source == UsageSource::kNone) {
       x.usage = OwnCount(x, estimated, UsageSource::kCheckpoint);
@@ -385,7 +385,7 @@ void BreakStream(Exchange& x, Attempt& attempt, StreamPassage& passage, const Er
   const bool caller_gone = x.interrupt.why() == Interruption::kCallerGone || passage.caller_gone;
   x.usage = StreamUsage(x, passage, UsageSource::kCheckpoint);
   x.charge = passage.meter.content_seen() &&
-             !(caller_gone && x.config().hang_up_rule == config::HangUpRule::kAbortAndVoid);
+             !(caller_gone && x.hang_up_rule() == config::HangUpRule::kAbortAndVoid);
   attempt.detail = error.detail;
   x.reply.reset();  // the upstream learns of it now, not after the settlement
   if (caller_gone) {
@@ -462,7 +462,7 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
       // Behind the write: a start after a crash charges what is noted here, and nobody pays for
       // what still waits for its intent to be on disk.
       const bool delivered =
-          !passage.caller_gone || x.config().hang_up_rule == config::HangUpRule::kDrainAndBill;
+          !passage.caller_gone || x.hang_up_rule() == config::HangUpRule::kDrainAndBill;
       if (x.streaming && passage.out.empty() && delivered) {
         NoteDelivered(x, passage, runtime.Now(), ports);
       }
@@ -479,7 +479,7 @@ Task<void> ForwardStream(Exchange& x, Attempt& attempt, Ports& ports, Runtime& r
     if (!passage.ended && !broken && now >= deadline) {
       broken = Error{ErrorCode::kTimeout, ErrorSource::kUpstream, Retry::kNever, "total_deadline"};
     }
-    if (passage.caller_gone && x.config().hang_up_rule != config::HangUpRule::kDrainAndBill) {
+    if (passage.caller_gone && x.hang_up_rule() != config::HangUpRule::kDrainAndBill) {
       broken = Error{ErrorCode::kInterrupted, ErrorSource::kCaller, Retry::kNever, "caller gone"};
     }
     clock.Start();

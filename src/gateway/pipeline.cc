@@ -120,7 +120,7 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   ports.downstream.WatchHangUp(x.interrupt);
   while (co_await NextAccount(x, ports, runtime)) {
     const Slot slot(x.attempts.back(), ports.accounts);
-    if (x.config().hang_up_rule == config::HangUpRule::kDrainAndBill) x.interrupt.IgnoreCaller();
+    if (x.hang_up_rule() == config::HangUpRule::kDrainAndBill) x.interrupt.IgnoreCaller();
     co_await Forward(x, ports, runtime);
     if (!MayTryAnother(x, ports.downstream) && !LeaveOutUnsupported(x)) break;
   }

@@ -160,7 +160,7 @@ void RecordAdmission(const gateway::Exchange& x, telemetry::ExchangeRecord& reco
   record.budget = x.principal->key->limits.budget;
   record.budget_remaining = admission.budget_remaining;
   if (admission.position.n == 0) return;
-  record.hang_up_rule = Name(x.config().hang_up_rule);
+  record.hang_up_rule = Name(x.hang_up_rule());
   record.charge = x.charge && x.operation.kind != gateway::OperationKind::kCountTokens;
   record.input_tokens_bound = quote.input_tokens_bound;
   record.output_tokens_bound =

@@ -125,7 +125,7 @@ void Auditor::OnFinished(CallTruth& call, const gateway::Exchange& x) {
                                    UsageText(closed.usage), last.text_bytes));
   }
   const bool left_early = call.settled_gone && !last.whole;
-  if (left_early && x.config().hang_up_rule == config::HangUpRule::kAbortAndVoid &&
+  if (left_early && x.hang_up_rule() == config::HangUpRule::kAbortAndVoid &&
       closed.charged != NanoUsd{0}) {
     Report("void", fmt::format("{}: hung up, and pays {} nUSD in spite of abort_and_void",
                                Who(call), closed.charged.n));

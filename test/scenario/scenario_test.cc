@@ -9,8 +9,8 @@
 //   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
 //            [output_max=N] [input_max=N] [cache_write=USD] [permission=P]
 //            [capability=responses,chat,messages,generate_content,transcription]
-//            [audio_second=USD] [tier=ABOVE:INPUT:OUTPUT ...] [from=UNIX_SECONDS]
-//            a second line of a model is its price from then on
+//            [hang_up=RULE] [multiplier=N] [audio_second=USD] [tier=ABOVE:INPUT:OUTPUT ...]
+//            [from=UNIX_SECONDS] a second line of a model is its price from then on
 //   account  A U [concurrency=N] [priority=N] [weight=N] [models=a,b] [keys=K] [profile=strict]
 //            [capability=responses,...] [enabled=no] [expires=SECONDS_FROM_NOW]
 //            an account of upstream U; its replies are scripted under A. None: one named as U is
@@ -285,6 +285,8 @@ class Runner {
         model.input_tokens_max = std::stoll(value);
       else if (name == "permission")
         model.permission = value;
+      else if (name == "hang_up")
+        model.on_hang_up = RuleNamed(value);
       else if (name == "multiplier")
         model.multiplier.ppm = ParseUsdPerMillion(value)->p;
       else if (name == "capability") {
@@ -433,11 +435,12 @@ class Runner {
     }
   }
 
-  void SetRule(const std::string& name) {
-    config_.hang_up_rule = name == "abort_and_void"   ? config::HangUpRule::kAbortAndVoid
-                           : name == "drain_and_bill" ? config::HangUpRule::kDrainAndBill
-                                                      : config::HangUpRule::kAbortAndBillObserved;
+  static config::HangUpRule RuleNamed(const std::string& name) {
+    return name == "abort_and_void"   ? config::HangUpRule::kAbortAndVoid
+           : name == "drain_and_bill" ? config::HangUpRule::kDrainAndBill
+                                      : config::HangUpRule::kAbortAndBillObserved;
   }
+  void SetRule(const std::string& name) { config_.hang_up_rule = RuleNamed(name); }
 
   void AddReply(const std::vector<std::string>& words) {
     ScriptedReply reply;
@@ -619,8 +622,7 @@ class Runner {
     }
     if (what == "wallet") {  // expect wallet KEY left N held N spent N
       const identity::KeyRecordPtr key = keys_.FindById(ids_.at(words.at(2)));
-      const auto view =
-          credit_.Wallet(gateway::WalletOf(*key, *gateway::UnitOf(wallet_.wallet)));
+      const auto view = credit_.Wallet(gateway::WalletOf(*key, *gateway::UnitOf(wallet_.wallet)));
       ASSERT_TRUE(view);
       EXPECT_EQ(view->available.n, std::stoll(words.at(4)));
       EXPECT_EQ(view->held.n, std::stoll(words.at(6)));
