@@ -491,3 +491,41 @@ describe('retries of the library, driven by what the upstream does', { skip: noM
     assert.equal(stats.aborted, before.aborted + 1, JSON.stringify(stats));
   });
 });
+
+describe('Idempotency-Key', () => {
+  const body = { model: MODEL, input: 'Reply with only: once', max_output_tokens: 64 };
+  const named = (key) => ({ headers: { 'Idempotency-Key': key } });
+
+  test('asked again with the same key, the first reply comes again and the upstream is not asked', async () => {
+    const first = await client.responses.create(body, named('sdk-json-1'));
+    const { result, calls } = await observed(() => client.responses.create(body, named('sdk-json-1')));
+    assert.equal(calls, 0);
+    assert.deepEqual(result, first);
+    const { response } = await client.responses.create(body, named('sdk-json-1')).withResponse();
+    assert.equal(response.headers.get('idempotent-replayed'), 'true');
+  });
+
+  test('a stream comes again event by event', async () => {
+    const events = async () => {
+      const all = [];
+      for await (const event of await client.responses.create({ ...body, stream: true }, named('sdk-stream-1'))) {
+        all.push(event);
+      }
+      return all;
+    };
+    const first = await events();
+    const { result, calls } = await observed(events);
+    assert.equal(calls, 0);
+    assert.deepEqual(result, first);
+    assert.equal(first.at(-1).type, 'response.completed');
+  });
+
+  test('another body with the key is 422, which the library does not retry', async () => {
+    await client.responses.create(body, named('sdk-other-1'));
+    const { result, calls } = await observed(() =>
+      client.responses.create({ ...body, input: 'something else' }, named('sdk-other-1')).catch((error) => error));
+    assert.ok(result instanceof OpenAI.UnprocessableEntityError, String(result));
+    assert.equal(result.code, 'idempotency_key_reused');
+    assert.equal(calls, 0);
+  });
+});
