@@ -492,7 +492,7 @@ describe('retries of the library, driven by what the upstream does', { skip: noM
   });
 });
 
-describe('Idempotency-Key', () => {
+describe('Idempotency-Key', { skip: noMock }, () => {
   const body = { model: MODEL, input: 'Reply with only: once', max_output_tokens: 64 };
   const named = (key) => ({ headers: { 'Idempotency-Key': key } });
 
