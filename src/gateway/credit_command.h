@@ -32,6 +32,7 @@ struct Quote {
   std::int64_t output_tokens_bound = 0;   // over all choices (n); min(asked, the model's) x n
   std::int64_t output_choices = 1;        // n: a clamp is per choice
   std::int64_t audio_ms_bound = 0;        // >= how long any decoder finds the audio
+  std::int64_t tool_calls_bound = 0;      // of the provider's own tools, billed one by one
   std::int64_t output_tokens_useful = 0;  // per choice; a clamp below this is a refusal instead
 };
 

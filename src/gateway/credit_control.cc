@@ -43,7 +43,10 @@ config::Price Unpin(const ledger::PinnedPrice& price) {
 }
 
 policy::TokenBounds BoundsOf(const Quote& quote, std::int64_t output) {
-  return {.input = quote.input_tokens_bound, .output = output, .audio_ms = quote.audio_ms_bound};
+  return {.input = quote.input_tokens_bound,
+          .output = output,
+          .audio_ms = quote.audio_ms_bound,
+          .tool_calls = quote.tool_calls_bound};
 }
 
 NanoUsd InRange(NanoUsd budget) { return std::clamp(budget, NanoUsd{0}, kMaxNanoUsd); }

@@ -112,6 +112,34 @@ bool InputIsElsewhere(const dialect::RequestShape& shape, std::string_view body)
   return false;
 }
 
+// The searches and other calls of the provider's own tools that a request may cause, of the body's
+// own word: OpenAI's max_tool_calls, Anthropic's max_uses of each such tool. Who says nothing gets
+// kToolCallsAssumed; what goes beyond that is the operator's.
+std::int64_t ToolCallsBound(std::string_view body) {
+  constexpr std::int64_t kToolCallsAssumed = 10;
+  constexpr std::int64_t kToolCallsMax = 1'000;
+  constexpr std::string_view kTools[] = {"\"web_search", "\"file_search\"", "\"googleSearch",
+                                         "\"google_search", "\"code_interpreter\""};
+  if (std::ranges::none_of(kTools, [&](std::string_view tool) { return body.contains(tool); })) {
+    return 0;
+  }
+  std::int64_t bound = 0;
+  for (const std::string_view name : {"\"max_tool_calls\"", "\"max_uses\""}) {
+    for (std::size_t at = body.find(name); at != std::string_view::npos;
+         at = body.find(name, at + 1)) {
+      std::string_view rest = body.substr(at + name.size());
+      rest.remove_prefix(std::min(rest.find_first_not_of(" \t\r\n:"), rest.size()));
+      std::int64_t value = 0;
+      std::size_t digits = 0;
+      for (; digits < rest.size() && rest[digits] >= '0' && rest[digits] <= '9'; ++digits) {
+        value = std::min(value * 10 + (rest[digits] - '0'), kToolCallsMax);
+      }
+      bound = std::min(bound + (digits > 0 ? value : kToolCallsAssumed), kToolCallsMax);
+    }
+  }
+  return bound > 0 ? bound : kToolCallsAssumed;
+}
+
 // A model none of whose upstreams speaks the caller's family is not there for this caller: nothing
 // translates between families.
 bool IsRouted(const config::Config& config, const config::Model& model,
@@ -141,6 +169,9 @@ Quote MakeQuote(const config::Model& model, const config::PriceVersion& price, b
   quote.output_choices = shape.choices;
   quote.output_tokens_bound = per_choice * shape.choices;
   quote.output_tokens_useful = std::min(useful_min, per_choice);
+  if (price.price.tool_call > NanoUsd{0} && shape.has_tools) {
+    quote.tool_calls_bound = ToolCallsBound(body);
+  }
   if (shape.audio) {
     quote.audio_ms_bound = shape.audio->length.ms_max;
     quote.output_tokens_useful = per_choice;  // no member bounds it: all of it is held, or nothing

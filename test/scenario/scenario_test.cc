@@ -9,8 +9,9 @@
 //   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
 //            [output_max=N] [input_max=N] [cache_write=USD] [permission=P]
 //            [capability=responses,chat,messages,generate_content,transcription]
-//            [hang_up=RULE] [multiplier=N] [audio_second=USD] [tier=ABOVE:INPUT:OUTPUT ...]
-//            [from=UNIX_SECONDS] a second line of a model is its price from then on
+//            [hang_up=RULE] [multiplier=N] [audio_second=USD] [tool_call=USD]
+//            [tier=ABOVE:INPUT:OUTPUT ...] [from=UNIX_SECONDS] a second line of a model is its
+//            price from then on
 //   account  A U [concurrency=N] [priority=N] [weight=N] [models=a,b] [keys=K] [profile=strict]
 //            [capability=responses,...] [enabled=no] [expires=SECONDS_FROM_NOW]
 //            an account of upstream U; its replies are scripted under A. None: one named as U is
@@ -267,6 +268,8 @@ class Runner {
         price.cache_write = *ParseUsdPerMillion(value);
       else if (name == "request")
         price.per_request = *ParseUsd(value);
+      else if (name == "tool_call")
+        price.tool_call = *ParseUsd(value);
       else if (name == "audio_second")
         price.audio_second = *ParseUsd(value);
       else if (name == "tier") {
