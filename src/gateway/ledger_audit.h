@@ -3,23 +3,30 @@
 // simulator may run it after every event.
 //
 // What it is not: it decides nothing and repairs nothing, and it must not share the arithmetic that
-// it checks. The one thing it takes from elsewhere is what usage costs (policy/quote).
+// it checks. What it takes from elsewhere is what usage costs (policy/quote, policy/wallet_rate).
 //
 // The invariants carry the numbers of the ledger's design. Checked here, from records alone:
 //   I1   debits and credits are equal in sum, pending and posted apart
 //   I2   the machine's balances are what the records add up to
-//   I3   a capped key has settled + held <= budget after every record, and in the machine's book
+//   I3   a capped key has settled + held <= budget after every record, a grant settled + held <=
+//        amount, and so has the machine's book
 //   I4   a hold is resolved at most once, by its own key, and only if it was taken
-//   I5   0 <= charged <= hold, charged + overrun = price of the usage; a void releases all of it
-//   I9   an id is admitted once
-//   I11  what keys were charged is what the operator received
+//   I5   0 <= charged <= hold, charged + overrun = price of the usage; a void releases all of it;
+//        the same for a wallet, in its unit and times the multiplier of the admission
+//   I9   an id is admitted once, a grant and a price are written once
+//   I10  an Idempotency-Key has one request that was charged, or is open, in a day
+//   I11  what keys and wallets were charged, and what grants lost, is what the operator received
+//   I19  0 <= held <= remaining <= amount of every grant; holds take grants in burn order; what a
+//        request holds is never taken off a grant; a grant ends when it may
 //   I20  resolving what is open leaves nothing pending
-//   I24  every record of a request carries the price of its admission
+//   I24  every record of a request carries the price of its admission, which a record before has
 //   I26  no overrun where the usage is within the bounds of its admission
 // docs/guide/ledger.md says where each of the others is checked.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +34,7 @@
 #include "gateway/credit_control.h"
 #include "ledger/id_table.h"
 #include "ledger/record.h"
+#include "policy/wallet_rate.h"
 
 namespace weir::gateway {
 
@@ -53,9 +61,6 @@ class LedgerAudit {
   const std::vector<Violation>& violations() const { return violations_; }
   std::uint64_t violation_count() const { return violation_count_; }
   std::uint64_t records() const { return position_; }
-  // Of kinds that are newer than this auditor. With any of them I2, I3 and I11 are not judged: the
-  // books here would lack them.
-  std::uint64_t unknown_records() const { return unknown_; }
 
  private:
   using Sum = ledger::Sum;
@@ -66,13 +71,51 @@ class LedgerAudit {
     bool capped = false;
     std::int64_t open = 0;
   };
+  struct GrantBook {
+    ledger::GrantRecord made;
+    Sum charged = 0;
+    Sum held = 0;
+    Sum removed = 0;
+    bool revoked = false;
+    Sum left() const { return made.amount.n - charged - held - removed; }
+  };
+  struct WalletBook {
+    ledger::Unit unit = ledger::Unit::kQuotaToken;
+    std::vector<GrantId> grants;  // in burn order
+  };
+  // What a request holds of its wallet, in the order in which it was taken.
+  struct WalletShare {
+    WalletId wallet;
+    policy::WalletRate rate;
+    std::vector<ledger::HoldLine> lines;
+    Sum held = 0;
+  };
   struct Request {
     KeyId key;
     bool open = true;
-    NanoUsd hold;
-    ledger::PinnedPrice price;
+    Sum hold = 0;
+    std::uint64_t price_id = 0;
+    std::optional<ledger::PinnedPrice> pinned;  // of versions 1 and 2
     std::int64_t input_bound = 0;
-    std::int64_t output_bound = 0;
+    Sum output_bound = 0;
+    std::optional<WalletShare> wallet;
+    std::optional<Id128> idempotency;
+  };
+  struct KeyInUse {
+    RequestId request;
+    Instant since;
+  };
+  // What flowed in one unit, all keys and wallets together.
+  struct Flows {
+    Sum charged = 0;
+    Sum overrun = 0;
+    Sum held = 0;
+    Sum given = 0;      // by the source
+    Sum returned = 0;   // to it
+    Sum forfeited = 0;  // by grants that expired
+  };
+  struct PriceHash {
+    std::size_t operator()(std::uint64_t id) const { return id; }
   };
 
   void Record(const ledger::IntentRecord& record);
@@ -80,32 +123,49 @@ class LedgerAudit {
   void Record(const ledger::SettleRecord& record);
   void Record(const ledger::VoidRecord& record);
   void Record(const ledger::FundRecord& record);
-  template <class Other>
-  void Record(const Other&) {
-    ++unknown_;
-  }
+  void Record(const ledger::PriceRecord& record);
+  void Record(const ledger::GrantRecord& record);
+  void Record(const ledger::GrantEndRecord& record);
+  void Record(const ledger::ExtendRecord& record);
 
   void Broken(std::string_view invariant, std::string what);
   KeyBook& BookOf(const KeyId& key);
+  Flows& FlowsIn(ledger::Unit unit) { return flows_.at(static_cast<std::size_t>(unit)); }
+  const Flows& FlowsIn(ledger::Unit unit) const {
+    return flows_.at(static_cast<std::size_t>(unit));
+  }
+  const config::Price& PriceOf(const Request& request) const;
+  void HoldOfWallet(const RequestId& id, const ledger::WalletHold& hold, Instant now,
+                    WalletShare& share);
+  // Closes an open request: `charged` of its wallet in the order of its lines, the rest given back.
+  void Release(const RequestId& id, Request& request, NanoUsd charged, Sum of_wallet);
   // The open request of a record, or null when there is none, which is then said.
   Request* CheckI4IsOpen(const RequestId& id, const KeyId& key, std::string_view record);
   void CheckI3WithinBudget(const KeyId& key, const KeyBook& book);
+  void CheckI3Grant(const GrantBook& grant);
   void CheckI5SettledAtItsPrice(const Request& request, const ledger::SettleRecord& record);
-  void CheckI24PriceIsThatOfAdmission(const Request& request, const ledger::PinnedPrice& price,
-                                      const RequestId& id);
+  void CheckI5WalletCharge(const Request& request, const ledger::SettleRecord& record);
+  void CheckI10KeyIsFree(const ledger::IntentRecord& record);
+  void CheckI19BurnOrder(const RequestId& id, const ledger::WalletHold& hold, Instant now);
+  void CheckI24PriceIsThatOfAdmission(const Request& request, std::uint64_t price_id,
+                                      const ledger::PinnedPrice& price, const RequestId& id);
   void CheckI26NoOverrunWithinBounds(const Request& request, const ledger::SettleRecord& record);
   void CheckI1DebitsAreCredits(const ledger::Book& book);
   void CheckI2BalancesAreFolds(const CreditControl& machine);
+  void CheckI2GrantsAreFolds(const ledger::Book& book);
   void CheckI3Rules(const ledger::Book& book);
-  void CheckI11ChargesWereReceived(const CreditControl& machine);
+  void CheckI11ChargesWereReceived(const ledger::Book& book);
 
+  ledger::IdTable<std::uint64_t, config::Price, PriceHash> prices_;
+  ledger::IdTable<std::uint64_t, bool, PriceHash> written_;  // ids that a record of a price has
   ledger::IdTable<KeyId, KeyBook, IdHash> keys_;
   ledger::IdTable<RequestId, Request, IdHash> requests_;
-  Sum charged_ = 0;
-  Sum overrun_ = 0;
-  Sum held_ = 0;
+  ledger::IdTable<WalletId, WalletBook, IdHash> wallets_;
+  ledger::IdTable<GrantId, GrantBook, IdHash> grants_;
+  ledger::IdTable<Id128, KeyInUse, IdHash> idempotency_;
+  std::array<Flows, ledger::kUnitMax + 1> flows_;
+  Instant latest_;
   std::uint64_t position_ = 0;
-  std::uint64_t unknown_ = 0;
   std::uint64_t violation_count_ = 0;
   std::vector<Violation> violations_;
 };
