@@ -146,10 +146,13 @@ CreditControl::Grant CreditControl::Fit(const KeyState& key, const AdmitCommand&
 
   if (const auto fits = fitting(available); worth(fits)) {
     const std::int64_t total = *fits * choices;
+    // Where not even the usual fits there is nothing to grow into: clamped as in kStrict, so that
+    // the answer ends within the hold instead of being cut at its first tokens.
+    const bool grows = adaptive && *fits == first;
     Grant grant{.hold = policy::HoldOf(quote.price, BoundsOf(quote, total)),
-                .output_per_choice = adaptive ? asked : *fits,
+                .output_per_choice = grows ? asked : *fits,
                 .output_held = total,
-                .clamped = !adaptive && *fits < asked};
+                .clamped = !grows && *fits < asked};
     if (command.wallet) {
       grant.wallet_hold =
           policy::WalletHoldOf(command.wallet->rate, quote.price, BoundsOf(quote, total));

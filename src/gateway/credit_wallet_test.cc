@@ -330,6 +330,17 @@ TEST_F(WalletTest, Adaptive_HoldsWhatIsUsual_AndMoreWhileThereIsMore) {
   EXPECT_EQ(settled.overrun, NanoUsd{0});
 }
 
+TEST_F(WalletTest, Adaptive_WithLessThanIsUsual_IsClampedAndNeverCut) {
+  Give(1, 300);
+  AdmitCommand command = Command(100, 50'000, 1'000'000);
+  command.mode = HoldMode::kAdaptive;
+  const AdmitReply reply = Admit(command);
+  ASSERT_EQ(Why(reply), "None");
+  EXPECT_TRUE(reply.clamped);
+  EXPECT_EQ(reply.output_tokens_granted, 200) << "the upstream ends where the hold does";
+  EXPECT_EQ(reply.output_tokens_held, 200);
+}
+
 TEST_F(WalletTest, Adaptive_LearnsFromWhatWasUsed) {
   AdmitCommand command = Command(0, 50'000);
   command.wallet.reset();
