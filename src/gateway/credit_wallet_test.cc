@@ -289,6 +289,29 @@ TEST_F(WalletTest, IdempotencyKey_LetsOneRequestThrough) {
   EXPECT_EQ(credit.Totals().requests_open, 0U) << "nothing was admitted";
 }
 
+// The clock was set two days ahead, somebody asked and was refused, the clock was set back: the key
+// is free, and no record says why. A start must not take that for a foreign journal.
+TEST_F(WalletTest, KeyForgottenByAClockThatWasSetBack_IsReplayed) {
+  AdmitCommand command = Command(1, 1);
+  command.wallet.reset();
+  command.idempotency = IdempotencyUse{{1, 1}, {2, 2}};
+  ASSERT_EQ(Why(Admit(command)), "None");
+  Settle(1, Used(1, 1));
+  now = kNow + Seconds(2 * 86'400);
+  AdmitCommand refused = Command(1, 1);
+  refused.idempotency = IdempotencyUse{{1, 9}, {2, 2}};
+  EXPECT_EQ(Why(Admit(refused)), "InsufficientBalance");
+  now = kNow + Seconds(60);
+  command.request = Request(60);
+  ASSERT_EQ(Why(Admit(command)), "None");
+  ASSERT_EQ(credit.Totals().requests_open, 1U);
+  CreditControl again;
+  for (const ledger::Record& record : Records(records)) {
+    ASSERT_EQ(again.Replay(record), std::nullopt);
+  }
+  EXPECT_EQ(again.Totals().requests_open, 1U);
+}
+
 TEST_F(WalletTest, RefusedOrFailedRequest_DoesNotUseItsKeyUp) {
   AdmitCommand command = Command(1, 1);
   command.idempotency = IdempotencyUse{{1, 1}, {2, 2}};

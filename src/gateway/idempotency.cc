@@ -23,6 +23,15 @@ IdempotencyTable::Found IdempotencyTable::Look(const IdempotencyUse& use, Instan
   return {entry->finished ? State::kFinished : State::kInProgress, entry->request};
 }
 
+IdempotencyTable::Found IdempotencyTable::Replace(const IdempotencyUse& use, Instant now) {
+  Forget(now);
+  const Entry* const entry = entries_.Find(use.key);
+  if (entry == nullptr) return {};
+  if (!entry->finished) return {State::kInProgress, entry->request};
+  entries_.Erase(use.key);
+  return {};
+}
+
 void IdempotencyTable::Begin(const IdempotencyUse& use, const RequestId& request, Instant now) {
   entries_.Insert(use.key, {.request = request, .body = use.body});
   begun_.push_back({now, use.key, request});

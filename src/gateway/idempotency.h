@@ -37,6 +37,8 @@ class IdempotencyTable {
   };
 
   Found Look(const IdempotencyUse& use, Instant now);
+  // Look, for a request that was admitted once before: a key that has finished is free.
+  Found Replace(const IdempotencyUse& use, Instant now);
   // REQUIRES a free key.
   void Begin(const IdempotencyUse& use, const RequestId& request, Instant now);
   // The request of a key ended. Without `keep` the key is free again.

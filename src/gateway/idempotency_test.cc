@@ -50,5 +50,16 @@ TEST(Idempotency, RequestThatRunsForADay_KeepsItsKey) {
   table.End(Use(9).key, true);  // of nobody: nothing happens
 }
 
+TEST(Idempotency, ReplayOfAKeyThatWasForgotten_TakesTheLaterRequest) {
+  IdempotencyTable table;
+  table.Begin(Use(1), Request(7), kNow);
+  EXPECT_EQ(table.Replace(Use(1, 2), kNow).state, State::kInProgress);
+  table.End(Use(1).key, true);
+  EXPECT_EQ(table.Replace(Use(1, 2), kNow).state, State::kFree);
+  table.Begin(Use(1, 2), Request(8), kNow);
+  EXPECT_EQ(table.Look(Use(1, 2), kNow).request, Request(8));
+  EXPECT_EQ(table.size(), 1U);
+}
+
 }  // namespace
 }  // namespace weir::gateway
