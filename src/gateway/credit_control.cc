@@ -196,25 +196,32 @@ void CreditControl::NoteOutput(KeyState& key, config::PriceId price, std::int64_
   found->outputs[found->count++ % RecentOutputs::kKept] = output_tokens;
 }
 
+// Later records may refer to the price: a journal that began with version 1 or 2 has prices that no
+// record of their own has yet.
 config::PriceId CreditControl::Know(const Quote& quote, Instant now,
                                     ledger::RecordBuffer& records) {
-  if (quote.price_id.n != 0 && prices_.Find(quote.price_id) != nullptr) return quote.price_id;
+  if (quote.price_id.n != 0) {
+    const KnownPrice* const known = prices_.Find(quote.price_id);
+    if (known != nullptr && known->written) return quote.price_id;
+  }
   ledger::PriceRecord record{.time = now, .id = 0, .bytes = {}};
   config::EncodePrice(quote.price, record.bytes);
   const config::PriceId id = config::IdOf(record.bytes);
-  if (prices_.Find(id) == nullptr) {
+  KnownPrice* known = prices_.Find(id);
+  if (known == nullptr) known = &prices_.Insert(id, {.price = quote.price});
+  if (!known->written) {
     record.id = id.n;
     ledger::Encode(record, records);
     ++position_.n;
-    prices_.Insert(id, quote.price);
+    known->written = true;
   }
   return id;
 }
 
 const config::Price& CreditControl::PriceOf(const OpenRequest& request) const {
-  const config::Price* const price = prices_.Find(request.price);
-  CHECK(price != nullptr, "the price of an open request is known");
-  return *price;
+  const KnownPrice* const known = prices_.Find(request.price);
+  CHECK(known != nullptr, "the price of an open request is known");
+  return known->price;
 }
 
 ledger::WalletHold CreditControl::LinesOf(const WalletUse& use, ledger::Amount amount,
@@ -471,6 +478,7 @@ SettleReply CreditControl::Close(const RequestId& id, const Usage& usage, bool c
   if (charged) {
     reply.charged = std::min(reply.price, request.held);
     reply.overrun = reply.price - reply.charged;
+    Know({.price = price, .price_id = request.price}, now, records);
     ledger::SettleRecord record{.time = now,
                                 .request = id,
                                 .key = key,
@@ -714,7 +722,9 @@ std::optional<std::string> CreditControl::Replay(const ledger::PriceRecord& reco
   if (!price || config::IdOf(record.bytes).n != record.id) {
     return "price " + config::Format({record.id}) + ": its bytes are not those of a price";
   }
-  if (prices_.Find({record.id}) == nullptr) prices_.Insert({record.id}, *price);
+  KnownPrice* known = prices_.Find({record.id});
+  if (known == nullptr) known = &prices_.Insert({record.id}, {.price = *price});
+  known->written = true;
   return std::nullopt;
 }
 
@@ -723,7 +733,7 @@ std::optional<std::string> CreditControl::Replay(const ledger::IntentRecord& rec
   if (price.n == 0) {
     const config::Price unpinned = Unpin(record.price);
     price = config::IdOf(unpinned);
-    if (prices_.Find(price) == nullptr) prices_.Insert(price, unpinned);
+    if (prices_.Find(price) == nullptr) prices_.Insert(price, {.price = unpinned});
   } else if (prices_.Find(price) == nullptr) {
     return "intent of request " + ToString(record.request) + ": no record has its price " +
            config::Format(price);

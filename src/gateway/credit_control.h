@@ -172,6 +172,10 @@ class CreditControl {
     std::optional<Id128> idempotency;
   };
   struct Grant;
+  struct KnownPrice {
+    config::Price price;
+    bool written = false;  // a record has it
+  };
 
   std::uint32_t IndexOf(const KeyId& id);
   Tick Advance(Instant now);
@@ -221,7 +225,7 @@ class CreditControl {
   ledger::AccountIndex source_;  // of nano-USD, as the next two
   ledger::AccountIndex revenue_;
   ledger::AccountIndex overrun_;
-  ledger::IdTable<config::PriceId, config::Price, PriceIdHash> prices_;
+  ledger::IdTable<config::PriceId, KnownPrice, PriceIdHash> prices_;
   std::vector<KeyState> keys_;  // never removed; a key is its index here
   ledger::IdTable<KeyId, std::uint32_t, IdHash> key_index_;
   ledger::IdTable<RequestId, OpenRequest, IdHash> open_;

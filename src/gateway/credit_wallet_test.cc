@@ -312,6 +312,30 @@ TEST_F(WalletTest, KeyForgottenByAClockThatWasSetBack_IsReplayed) {
   EXPECT_EQ(again.Totals().requests_open, 1U);
 }
 
+// A journal of version 2 has its prices in the records. The first records of version 3 behind it
+// must find theirs in a record of its own.
+TEST_F(WalletTest, PriceOfAnOlderJournal_IsWrittenBeforeARecordRefersToIt) {
+  const ledger::IntentRecord old{
+      .time = kNow, .request = Request(90), .key = Key(1), .price = {.input = {5}}, .hold = {10}};
+  ASSERT_EQ(credit.Replay(ledger::Record(old)), std::nullopt);
+  ASSERT_EQ(
+      credit.Replay(ledger::Record(ledger::CheckpointRecord{
+          .time = kNow, .request = Request(90), .usage = Used(1, 1, UsageSource::kCheckpoint)})),
+      std::nullopt);
+  credit.ResolveOpen(now, records);
+  AdmitCommand command = Command(1, 1);
+  command.wallet.reset();
+  command.quote.price = {};
+  command.quote.price.input = {5};
+  command.quote.price.version = 0;
+  ASSERT_EQ(Why(Admit(command)), "None");
+  const auto written = Records(records);
+  ASSERT_EQ(written.size(), 3U) << "a price once, a settlement, an intent";
+  const auto& price = std::get<ledger::PriceRecord>(written[0]);
+  EXPECT_EQ(std::get<ledger::SettleRecord>(written[1]).price_id, price.id);
+  EXPECT_EQ(std::get<ledger::IntentRecord>(written[2]).price_id, price.id);
+}
+
 TEST_F(WalletTest, RefusedOrFailedRequest_DoesNotUseItsKeyUp) {
   AdmitCommand command = Command(1, 1);
   command.idempotency = IdempotencyUse{{1, 1}, {2, 2}};
