@@ -67,6 +67,10 @@ void Add(const sim::Outcome& outcome, Sum& sum) {
   sum.counts.records += outcome.counts.records;
   sum.counts.restarts += outcome.counts.restarts;
   sum.counts.lost_records += outcome.counts.lost_records;
+  sum.counts.grants += outcome.counts.grants;
+  sum.counts.extensions += outcome.counts.extensions;
+  sum.counts.replays += outcome.counts.replays;
+  sum.counts.out_of_hold += outcome.counts.out_of_hold;
 }
 
 // A broken invariant inside the machine ends the process; this says of which schedule.
@@ -172,6 +176,10 @@ int RunSim(const Options& options) {
     number("crashes", sum.crashes);
     number("power_cuts", sum.power_cuts);
     number("lost_records", counts.lost_records);
+    number("grants", counts.grants);
+    number("extensions", counts.extensions);
+    number("out_of_hold", counts.out_of_hold);
+    number("replays", counts.replays);
     number("simulated_seconds", static_cast<std::uint64_t>(sum.simulated.ns / 1'000'000'000));
     char hash[20];
     std::snprintf(hash, sizeof(hash), "%016llx", static_cast<unsigned long long>(sum.hash));
@@ -185,6 +193,7 @@ int RunSim(const Options& options) {
         "where "
         "allowed\n"
         "%llu records: %llu settled (%llu above the hold, by upstreams that lie), %llu voided\n"
+        "%llu grants, %llu extensions, %llu replies cut for want of more, %llu replies sent again\n"
         "hash %016llx\n",
         static_cast<unsigned long long>(sum.schedules),
         static_cast<unsigned long long>(sum.violations),
@@ -202,7 +211,11 @@ int RunSim(const Options& options) {
         static_cast<unsigned long long>(counts.records),
         static_cast<unsigned long long>(counts.settled),
         static_cast<unsigned long long>(counts.overruns),
-        static_cast<unsigned long long>(counts.voided), static_cast<unsigned long long>(sum.hash));
+        static_cast<unsigned long long>(counts.voided),
+        static_cast<unsigned long long>(counts.grants),
+        static_cast<unsigned long long>(counts.extensions),
+        static_cast<unsigned long long>(counts.out_of_hold),
+        static_cast<unsigned long long>(counts.replays), static_cast<unsigned long long>(sum.hash));
   }
   return sum.violations == 0 ? kExitDone : kExitFailed;
 }

@@ -21,6 +21,21 @@ std::string UsageText(const Usage& usage) {
 
 std::int64_t CeilQuarter(std::int64_t bytes) { return (bytes + 3) / 4; }
 
+constexpr std::string_view kHeartbeat = ": ping\n\n";
+constexpr Duration kDay = Seconds(86'400);
+
+// What a reply says its wallet paid.
+std::optional<std::int64_t> ChargeIn(std::string_view bytes) {
+  for (const std::string_view name : {"\"charged_quota_tokens\":", "\"charged_nano_usd\":"}) {
+    const auto at = bytes.find(name);
+    if (at == std::string_view::npos) continue;
+    std::int64_t value = 0;
+    std::from_chars(bytes.data() + at + name.size(), bytes.data() + bytes.size(), value);
+    return value;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string AttemptMark(std::uint32_t attempt) { return fmt::format("~{}~", attempt); }
@@ -51,6 +66,10 @@ std::uint32_t Auditor::OnAttempt(CallTruth& call) {
 
 void Auditor::OnHandOver(CallTruth& call, std::string_view bytes, bool end) {
   executor_.Note(bytes);
+  if (call.replays && call.status >= 200 && call.status <= 299) {
+    OnReplayBytes(call, bytes, end);
+    return;
+  }
   for (std::size_t at = bytes.find('~'); at != std::string_view::npos;) {
     const std::size_t close = bytes.find('~', at + 1);
     if (close == std::string_view::npos) break;
@@ -69,6 +88,8 @@ void Auditor::OnHandOver(CallTruth& call, std::string_view bytes, bool end) {
   if (!reply || call.intent == 0) return;
   call.text_bytes += std::ranges::count(bytes, kTextByte);
   call.got_reply = true;
+  if (!call.idempotency.empty() && bytes != kHeartbeat) call.received += bytes;
+  if (call.wallet && !call.told_wallet) call.told_wallet = ChargeIn(bytes);
   if (end && (call.settlement == 0 || disk_.last_position() < call.settlement)) {
     Report("I6", fmt::format("{}: the end of its reply before its settlement (record {}) is on "
                              "disk",
@@ -86,12 +107,42 @@ void Auditor::OnHandOver(CallTruth& call, std::string_view bytes, bool end) {
     Report("told", fmt::format("{}: was told {} and charged {} nUSD", Who(call),
                                call.told_charge->n, closed.charged.n));
   }
+  if (call.told_wallet && (!closed.wallet || closed.wallet->charged.n != *call.told_wallet)) {
+    Report("told", fmt::format("{}: was told that its wallet paid {}, and it paid {}", Who(call),
+                               *call.told_wallet, closed.wallet ? closed.wallet->charged.n : 0));
+  }
+}
+
+void Auditor::OnReplayBytes(CallTruth& call, std::string_view bytes, bool end) {
+  const CallTruth& first = *calls_.at(*call.replays);
+  if (first.settlement == 0 || disk_.last_position() < first.settlement) {
+    Report("I6", fmt::format("{}: the reply of {} before its settlement is on disk", Who(call),
+                             Who(first)));
+    return;
+  }
+  call.received += bytes;
+  call.got_reply = true;
+  if (!end) return;
+  // The first caller may have left before it had anything, its status included.
+  const bool same =
+      (first.status == 0 || call.status == first.status) &&
+      (first.got_end ? call.received == first.received : call.received.starts_with(first.received));
+  if (!same) {
+    Report("replay", fmt::format("{}: {} bytes of another reply than the {} of {}", Who(call),
+                                 call.received.size(), first.received.size(), Who(first)));
+  }
+  ++counts_.replays;
 }
 
 void Auditor::OnFinished(CallTruth& call, const gateway::Exchange& x) {
   call.finished = true;
   executor_.Note(static_cast<std::uint64_t>(x.ending) << 32 | static_cast<unsigned>(x.status));
   if (x.ending == EndingKind::kServed) ++counts_.served;
+  if (x.ending == EndingKind::kCut && (x.reason.refusal == Refusal::kInsufficientBalance ||
+                                       x.reason.refusal == Refusal::kBudgetExceeded)) {
+    ++counts_.out_of_hold;
+    if (!call.adaptive) Report("I26", Who(call) + ": was cut for money that was held");
+  }
   if (call.intent == 0) return;
   const auto found = books_.resolved().find(call.id);
   if (found == books_.resolved().end()) {
@@ -100,10 +151,14 @@ void Auditor::OnFinished(CallTruth& call, const gateway::Exchange& x) {
   }
   const Books::Closed& closed = found->second;
   const bool lies = std::ranges::any_of(call.attempts, &AttemptTruth::told_lies);
-  if (!lies && closed.overrun != NanoUsd{0}) {
-    Report("I26", fmt::format("{}: {} nUSD above its hold, and the upstreams kept to their bounds "
-                              "(usage {})",
-                              Who(call), closed.overrun.n, UsageText(closed.usage)));
+  // What an upstream sends before more can be held is the operator's.
+  const bool outgrown = call.adaptive && closed.usage.output_tokens > closed.output_tokens_bound;
+  const std::int64_t wallet_overrun = closed.wallet ? closed.wallet->overrun.n : 0;
+  if (!lies && !outgrown && (closed.overrun != NanoUsd{0} || wallet_overrun != 0)) {
+    Report("I26",
+           fmt::format("{}: {} nUSD and {} of its wallet above its hold, and the upstreams "
+                       "kept to their bounds (usage {})",
+                       Who(call), closed.overrun.n, wallet_overrun, UsageText(closed.usage)));
   }
   // The known gap: a disk that is full at the settlement of a JSON reply.
   const bool unrecorded = x.reason.refusal == Refusal::kLedgerUnavailable;
@@ -149,6 +204,10 @@ void Auditor::Add(std::span<const std::uint8_t> records) {
     };
     if (const auto* intent = std::get_if<ledger::IntentRecord>(&*record)) {
       note(intent->request, &CallTruth::intent);
+    } else if (std::holds_alternative<ledger::GrantRecord>(*record)) {
+      ++counts_.grants;
+    } else if (std::holds_alternative<ledger::ExtendRecord>(*record)) {
+      ++counts_.extensions;
     } else if (const auto* settle = std::get_if<ledger::SettleRecord>(&*record)) {
       note(settle->request, &CallTruth::settlement);
       const auto call = calls_.find(settle->request);
@@ -181,6 +240,26 @@ void Auditor::Compare(const gateway::CreditControl& machine) {
       return;
     }
   }
+  const ledger::Book& book = machine.book();
+  std::size_t grants = 0;
+  for (std::uint32_t i = 0; i < book.account_count(); ++i) {
+    const ledger::Account& account = book.Get({i});
+    if (account.id.kind != ledger::AccountKind::kGrant) continue;
+    ++grants;
+    const auto found = books_.grants().find(ledger::GrantId{account.id.owner});
+    if (found == books_.grants().end() || account.credits_posted != found->second.made.amount.n ||
+        account.debits_posted != found->second.spent + found->second.ended ||
+        account.debits_pending != found->second.held) {
+      Report("I2", fmt::format(
+                       "grant {}: {} gone and {} held by the machine, not so by the records",
+                       ToString(account.id.owner), account.debits_posted, account.debits_pending));
+      return;
+    }
+  }
+  if (grants != books_.grants().size()) {
+    Report("I2", "grants are in the records that the machine does not know");
+    return;
+  }
   if (machine.Totals().requests_open != books_.unresolved().size()) {
     Report("I2", "requests are open that the records do not know");
   }
@@ -192,6 +271,13 @@ void Auditor::OnAdmit(const gateway::AdmitCommand& command, const gateway::Admit
   executor_.Note(static_cast<std::uint64_t>(reply.refusal) << 40 ^
                  static_cast<std::uint64_t>(reply.held.n));
   const Books::Key before = books_.Of(command.key);
+  if (command.idempotency) CheckKeyOfAdmission(command, reply);
+  if (violation_) return;
+  if (reply.replay) {
+    if (!records.empty()) Report("refusal", "a replay left a record");
+    Compare(machine);
+    return;
+  }
   if (reply.refusal != Refusal::kNone) {
     ++counts_.refused;
     if (!records.empty()) Report("refusal", "a refused admission left a record");
@@ -217,8 +303,73 @@ void Auditor::OnAdmit(const gateway::AdmitCommand& command, const gateway::Admit
     Report("concurrency", fmt::format("{}: {} of {} requests were open", Who(call), before.open,
                                       call.limits.concurrent_requests));
   }
-  if (open->second.hold != reply.held) Report("I5", Who(call) + ": holds another amount than told");
+  if (open->second.hold != reply.held || open->second.wallet_held() != reply.wallet_held.n) {
+    Report("I5", Who(call) + ": holds another amount than told");
+  }
+  CheckPayer(call, open->second);
   Compare(machine);
+}
+
+bool Auditor::UsesItsKey(const CallTruth& call) const {
+  if (books_.unresolved().contains(call.id)) return true;
+  const auto closed = books_.resolved().find(call.id);
+  return closed != books_.resolved().end() && !closed->second.voided;
+}
+
+// By what callers sent, and not by the hashes in the records.
+void Auditor::CheckKeyOfAdmission(const gateway::AdmitCommand& command,
+                                  const gateway::AdmitReply& reply) {
+  latest_asked_ = std::max(latest_asked_, executor_.WallNow());
+  books_.Passed(latest_asked_);
+  CallTruth& call = *calls_.at(command.request);
+  auto& others = keyed_[{call.key, call.idempotency}];
+  const auto any = [&](auto which) {
+    return std::ranges::any_of(
+        others, [&](const CallTruth* one) { return UsesItsKey(*one) && which(*one); });
+  };
+  if (reply.replay) {
+    call.replays = reply.replay;
+    const CallTruth& first = *calls_.at(*reply.replay);
+    const auto closed = books_.resolved().find(first.id);
+    if (first.idempotency != call.idempotency || !(first.key == call.key) ||
+        first.asked != call.asked || closed == books_.resolved().end() || closed->second.voided) {
+      Report("replay", fmt::format("{}: is told to be {}, which it is not", Who(call), Who(first)));
+    }
+    return;
+  }
+  switch (reply.refusal) {
+    case Refusal::kIdempotencyKeyInUse:
+      if (!any([&](const CallTruth& one) { return one.asked == call.asked; })) {
+        Report("refusal", Who(call) + ": its free Idempotency-Key is said to be in use");
+      }
+      return;
+    case Refusal::kIdempotencyKeyReused:
+      if (!any([&](const CallTruth& one) { return one.asked != call.asked; })) {
+        Report("refusal", Who(call) + ": its Idempotency-Key is said to be that of another body");
+      }
+      return;
+    case Refusal::kNone:
+      break;
+    default:
+      return;
+  }
+  const auto in_its_day = [&](const CallTruth& one) {
+    return books_.unresolved().contains(one.id) || one.admitted_at + kDay > latest_asked_;
+  };
+  if (any(in_its_day)) {
+    Report("I10", Who(call) + ": is admitted with an Idempotency-Key that was charged");
+  }
+  call.admitted_at = executor_.WallNow();
+  others.push_back(&call);
+}
+
+void Auditor::CheckPayer(const CallTruth& call, const Books::Open& open) {
+  const auto& wallet = open.wallet;
+  const bool same = wallet.has_value() == call.wallet.has_value() &&
+                    (!wallet || (wallet->wallet == call.wallet->wallet &&
+                                 wallet->unit == call.wallet->rate.unit &&
+                                 wallet->multiplier_ppm == call.wallet->rate.multiplier_ppm));
+  if (!same) Report("I24", Who(call) + ": another wallet or multiplier than it was asked for");
 }
 
 void Auditor::OnCommand(std::span<const std::uint8_t> records,
@@ -243,6 +394,7 @@ void Auditor::OnRestart(bool power_cut_may_lose, std::uint64_t lost, bool repeat
   promised_ = std::min(promised_, last);
   if (!repeated || power_cut_may_lose) cut_recovery_at_.reset();
   books_ = {};
+  books_.Passed(latest_asked_);
   for (auto& [id, call] : calls_) {
     if (call->settlement > last) {
       // Where it had been seen, only a power cut can have taken it: I6 was checked then.
@@ -288,8 +440,9 @@ void Auditor::OnResolved(std::span<const std::uint8_t> records,
                                       Who(call), was.delivered->output_tokens, call.text_bytes));
     }
   }
-  std::map<KeyId, ledger::Sum> settled;
+  std::map<Id128, ledger::Sum> settled;
   for (const auto& [id, key] : books_.keys()) settled[id] = key.settled;
+  for (const auto& [id, grant] : books_.grants()) settled[id] = grant.spent;
   if (cut_recovery_at_ == position && settled != cut_recovery_) {
     Report("recovery", "a repeated recovery came to other accounts");
   }

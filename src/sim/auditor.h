@@ -3,17 +3,26 @@
 // reads balances only to compare them with those.
 //
 //   I1 I2        the machine's balances are those of the records, and its book balances
-//   I3           settled + held <= budget, of the records and of the budget at the admission
-//   I4 I5 I24    resolved once; charged <= hold; charged + overrun = price at the price of
-//   admission I6           the end of a reply is handed to a caller after its settlement is on the
-//   disk I7           bytes of one attempt at most reach a caller I8           no byte of a reply
-//   before its intent is on the disk I20          every exchange ends, none leaves a hold, and
-//   after the faults nothing is held I26          no overrun while the upstreams stay within the
-//   bounds they were given refusal      a refused admission leaves no trace exact        a reply
-//   that was whole is charged by what its upstream said unserved     a caller who got an error
-//   instead of a reply pays nothing delivered    what a start charges for a call that was cut off
-//   was delivered promise      what was said to be durable is there after a crash recovery repeated
-//   after a crash in the middle, it comes to the same accounts (E9)
+//   I3           settled + held <= budget, of the records and of the budget at the admission; the
+//                same for every grant of a wallet
+//   I4 I5 I24    resolved once; charged <= hold; charged + overrun = price, at the price and the
+//                multiplier of the admission; an extension only adds
+//   I6           the end of a reply is handed to a caller after its settlement is on the disk
+//   I7           bytes of one attempt at most reach a caller
+//   I8           no byte of a reply before its intent is on the disk
+//   I10          one charged request at most for an Idempotency-Key, by the records and by what
+//                callers sent
+//   I19          holds take grants in burn order; nothing that is held is taken off a grant
+//   I20          every exchange ends, none leaves a hold, and after the faults nothing is held
+//   I26          no overrun while the upstreams stay within the bounds that are held for
+//   refusal      a refused admission leaves no trace; nobody is told that a free key is in use
+//   replay       who asks again gets what the first caller got, byte for byte
+//   exact        a reply that was whole is charged by what its upstream said
+//   told         a caller is told what is booked, of the key and of the wallet
+//   unserved     a caller who got an error instead of a reply pays nothing
+//   delivered    what a start charges for a call that was cut off was delivered
+//   promise      what was said to be durable is there after a crash
+//   recovery     repeated after a crash in the middle, it comes to the same accounts (E9)
 #pragma once
 
 #include <cstdint>
@@ -64,10 +73,20 @@ struct CallTruth {
   bool got_reply = false;                // any of it with status 2xx
   bool got_end = false;                  // the end of a reply with status 2xx
   std::optional<NanoUsd> told_charge;
+  std::optional<std::int64_t> told_wallet;
   bool hung_up = false;
   bool settled_gone = false;  // had hung up before its settlement
   bool finished = false;
   bool forgiven = false;  // a power cut took its end, as Durability::kProcess allows
+  // What pays, by the configuration of its day; none: the key's budget alone.
+  std::optional<gateway::WalletUse> wallet;
+  bool adaptive = false;  // its hold may be smaller than what it may send
+  // Of a request with an Idempotency-Key.
+  std::string idempotency;
+  std::string asked;  // path and body
+  Instant admitted_at;
+  std::string received;              // of its reply, without heartbeats
+  std::optional<RequestId> replays;  // it was handed the reply of this one
   // Of the records.
   std::uint64_t intent = 0;
   std::uint64_t settlement = 0;
@@ -86,6 +105,10 @@ struct AuditCounts {
   std::uint64_t records = 0;
   std::uint64_t restarts = 0;
   std::uint64_t lost_records = 0;
+  std::uint64_t grants = 0;
+  std::uint64_t extensions = 0;
+  std::uint64_t replays = 0;      // replies sent again
+  std::uint64_t out_of_hold = 0;  // replies that were cut because nothing paid for more
 };
 
 class Auditor {
@@ -122,6 +145,11 @@ class Auditor {
  private:
   void Add(std::span<const std::uint8_t> records);
   void Compare(const gateway::CreditControl& machine);
+  void CheckKeyOfAdmission(const gateway::AdmitCommand& command, const gateway::AdmitReply& reply);
+  void CheckPayer(const CallTruth& call, const Books::Open& open);
+  void OnReplayBytes(CallTruth& call, std::string_view bytes, bool end);
+  // Whether it was charged, or may yet be.
+  bool UsesItsKey(const CallTruth& call) const;
 
   Executor& executor_;
   const Disk& disk_;
@@ -129,10 +157,13 @@ class Auditor {
   AuditCounts counts_;
   Books books_;
   std::map<RequestId, std::unique_ptr<CallTruth>> calls_;
+  // The calls with one Idempotency-Key that were admitted.
+  std::map<std::pair<KeyId, std::string>, std::vector<const CallTruth*>> keyed_;
+  Instant latest_asked_;  // with an Idempotency-Key
   std::uint64_t promised_ = 0;
-  // Of a recovery that was itself cut off: what every key had paid by it.
+  // Of a recovery that was itself cut off: what every key and grant had paid by it.
   std::optional<std::uint64_t> cut_recovery_at_;
-  std::map<KeyId, ledger::Sum> cut_recovery_;
+  std::map<Id128, ledger::Sum> cut_recovery_;
 };
 
 // How a reply names the attempt it is of: "~NUMBER~" in its id, which nothing else in it contains.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace weir::sim {
 namespace {
@@ -13,21 +14,53 @@ Breach Of(std::string_view rule, const RequestId& request, std::string_view what
 
 }  // namespace
 
-NanoUsd PriceByHand(const config::Price& price, const Usage& usage) {
-  if (usage.source == UsageSource::kNone) return {};
+namespace {
+
+__int128 PicoByHand(const config::Price& price, const Usage& usage) {
   const auto times = [](std::int64_t rate, std::int64_t count) {
     return static_cast<__int128>(rate) * count;
   };
   const std::int64_t plain =
       usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens;
-  const __int128 pico =
-      times(price.input.p, plain) + times(price.cached_input.p, usage.cached_input_tokens) +
-      times(price.cache_write.p, usage.cache_write_tokens) +
-      times(price.output.p, usage.output_tokens) + times(price.audio_second.n, usage.audio_ms) +
-      times(price.per_request.n, 1000);
-  __int128 nano = pico / 1000;
-  if (nano * 1000 < pico) ++nano;
-  return nano > kMaxNanoUsd.n ? kMaxNanoUsd : NanoUsd{static_cast<std::int64_t>(nano)};
+  return times(price.input.p, plain) + times(price.cached_input.p, usage.cached_input_tokens) +
+         times(price.cache_write.p, usage.cache_write_tokens) +
+         times(price.output.p, usage.output_tokens) + times(price.audio_second.n, usage.audio_ms) +
+         times(price.per_request.n, 1000);
+}
+
+// Rounded up, and no more than an account can be asked for.
+std::int64_t Up(__int128 value, std::int64_t divisor) {
+  __int128 whole = value / divisor;
+  if (whole * divisor < value) ++whole;
+  return whole > kMaxNanoUsd.n ? kMaxNanoUsd.n : static_cast<std::int64_t>(whole);
+}
+
+// A request's key of its own day: at most one of them is charged.
+constexpr Duration kDay = Seconds(86'400);
+
+}  // namespace
+
+NanoUsd PriceByHand(const config::Price& price, const Usage& usage) {
+  if (usage.source == UsageSource::kNone) return {};
+  return {Up(PicoByHand(price, usage), 1000)};
+}
+
+std::int64_t WalletPriceByHand(ledger::Unit unit, std::int64_t multiplier_ppm,
+                               const config::Price& price, const Usage& usage) {
+  if (usage.source == UsageSource::kNone) return 0;
+  if (unit == ledger::Unit::kNanoUsd) {
+    return Up(PicoByHand(price, usage) * multiplier_ppm, 1'000'000'000);
+  }
+  const __int128 tokens = static_cast<__int128>(usage.input_tokens) + usage.output_tokens;
+  return Up(tokens * multiplier_ppm, 1'000'000);
+}
+
+ledger::Sum Books::Open::wallet_held() const {
+  ledger::Sum sum = 0;
+  if (wallet) {
+    for (const ledger::HoldLine& line : wallet->lines) sum += line.amount.n;
+  }
+  return sum;
 }
 
 Books::Key Books::Of(const KeyId& key) const {
@@ -37,8 +70,16 @@ Books::Key Books::Of(const KeyId& key) const {
 
 std::optional<Breach> Books::Add(const ledger::Record& record) {
   ++position_;
+  std::visit([&](const auto& one) { Passed(one.time); }, record);
   auto breach = std::visit([&](const auto& one) { return Take(one); }, record);
   if (breach) return breach;
+  for (const auto& [id, grant] : grants_) {
+    if (grant.free() < 0 || grant.held < 0 || grant.spent < 0 || grant.ended < 0) {
+      return Breach{"I3",
+                    fmt::format("grant {}: {} spent, {} held and {} ended of {}", ToString(id),
+                                grant.spent, grant.held, grant.ended, grant.made.amount.n)};
+    }
+  }
   for (const auto& [id, key] : keys_) {
     if (key.capped && key.settled + key.held > key.funded) {
       return Breach{"I3", fmt::format("key {}: {} settled and {} held of a budget of {} nUSD",
@@ -56,8 +97,30 @@ std::optional<Breach> Books::Take(const ledger::IntentRecord& record) {
   if (!prices_.contains(record.price_id)) {
     return sim::Of("price", record.request, "admitted at a price that no record has");
   }
-  open_[record.request] = {record.key, record.price_id, record.hold, record.output_tokens_bound,
-                           {},         position_};
+  if (record.idempotency) {
+    const auto before = key_uses_.find(record.idempotency->key);
+    if (before != key_uses_.end()) {
+      const RequestId& first = before->second.request;
+      const auto closed = closed_.find(first);
+      const bool charged = closed != closed_.end() && !closed->second.voided;
+      if (open_.contains(first) || (charged && before->second.since + kDay > latest_)) {
+        return sim::Of("I10", record.request,
+                       "admitted with the Idempotency-Key of " + ToString(first));
+      }
+    }
+    key_uses_[record.idempotency->key] = {record.request, record.time};
+  }
+  if (record.wallet) {
+    if (auto breach = Hold(record.request, *record.wallet, record.time)) return breach;
+  }
+  open_[record.request] = {.key = record.key,
+                           .price_id = record.price_id,
+                           .hold = record.hold,
+                           .output_tokens_bound = record.output_tokens_bound,
+                           .delivered = {},
+                           .position = position_,
+                           .wallet = record.wallet,
+                           .idempotency = record.idempotency};
   Key& key = keys_[record.key];
   key.held += record.hold.n;
   ++key.open;
@@ -67,10 +130,74 @@ std::optional<Breach> Books::Take(const ledger::IntentRecord& record) {
 std::optional<Breach> Books::Take(const ledger::ExtendRecord& record) {
   const auto found = open_.find(record.request);
   if (found == open_.end()) return sim::Of("I4", record.request, "an extension of none open");
-  if (record.hold < NanoUsd{0}) return sim::Of("I5", record.request, "a negative hold");
+  if (record.hold < NanoUsd{0} || record.output_tokens_bound < 0) {
+    return sim::Of("I5", record.request, "a negative extension");
+  }
+  auto& wallet = found->second.wallet;
+  if (wallet.has_value() != record.wallet.has_value() ||
+      (wallet && (wallet->wallet != record.wallet->wallet || wallet->unit != record.wallet->unit ||
+                  wallet->multiplier_ppm != record.wallet->multiplier_ppm))) {
+    return sim::Of("I5", record.request, "extended for another payer");
+  }
+  if (wallet) {
+    if (auto breach = Hold(record.request, *record.wallet, record.time)) return breach;
+    wallet->lines.insert(wallet->lines.end(), record.wallet->lines.begin(),
+                         record.wallet->lines.end());
+  }
   found->second.hold = found->second.hold + record.hold;
   found->second.output_tokens_bound += record.output_tokens_bound;
   keys_[found->second.key].held += record.hold.n;
+  return std::nullopt;
+}
+
+// What may be used at that time burns by lower priority, then sooner end, then age, each whole
+// before the next.
+std::optional<Breach> Books::Hold(const RequestId& request, const ledger::WalletHold& hold,
+                                  Instant at) {
+  std::vector<std::tuple<std::int32_t, Instant, std::size_t>> usable;
+  for (std::size_t age = 0; age < grant_order_.size(); ++age) {
+    const Grant& grant = grants_.at(grant_order_[age]);
+    if (grant.made.wallet == hold.wallet && grant.made.unit == hold.unit && !grant.revoked &&
+        grant.made.effective_at <= at && at < grant.made.expires_at && grant.free() > 0) {
+      usable.emplace_back(grant.made.priority, grant.made.expires_at, age);
+    }
+  }
+  std::ranges::sort(usable);
+  for (std::size_t i = 0; i < hold.lines.size(); ++i) {
+    const ledger::HoldLine& line = hold.lines[i];
+    if (i >= usable.size() || grant_order_[std::get<2>(usable[i])] != line.grant) {
+      return sim::Of("I19", request, "holds of a grant that is not the next to burn");
+    }
+    Grant& grant = grants_.at(line.grant);
+    if (line.amount.n <= 0 || (i + 1 < hold.lines.size() && line.amount.n != grant.free())) {
+      return sim::Of("I19", request, "leaves some of a grant and takes of the next");
+    }
+    grant.held += line.amount.n;
+  }
+  return std::nullopt;
+}
+
+std::optional<Breach> Books::Take(const ledger::GrantRecord& record) {
+  if (record.amount.n < 0 || !grants_.emplace(record.grant, Grant{.made = record}).second) {
+    return Breach{
+        "I4", fmt::format("grant {}: given twice, or less than nothing", ToString(record.grant))};
+  }
+  grant_order_.push_back(record.grant);
+  return std::nullopt;
+}
+
+std::optional<Breach> Books::Take(const ledger::GrantEndRecord& record) {
+  const auto found = grants_.find(record.grant);
+  if (found == grants_.end()) return Breach{"I19", "the end of a grant that nobody gave"};
+  Grant& grant = found->second;
+  const bool expired = record.reason == ledger::GrantEndReason::kExpired;
+  if (record.removed.n < 0 || record.removed.n > grant.free() ||
+      (expired && (grant.revoked || record.time < grant.made.expires_at))) {
+    return Breach{"I19", fmt::format("grant {}: {} taken off, {} are free", ToString(record.grant),
+                                     record.removed.n, grant.free())};
+  }
+  grant.ended += record.removed.n;
+  grant.revoked = grant.revoked || !expired;
   return std::nullopt;
 }
 
@@ -122,17 +249,43 @@ std::optional<Breach> Books::Close(const RequestId& request, const KeyId& key,
                                  closed.charged.n, closed.overrun.n, by_hand.n, open.hold.n));
     }
   }
+  if (!closed.voided && closed.wallet.has_value() != open.wallet.has_value()) {
+    return sim::Of("I5", request, "settled for another payer");
+  }
+  if (closed.wallet) {
+    const std::int64_t by_hand = WalletPriceByHand(open.wallet->unit, open.wallet->multiplier_ppm,
+                                                   prices_.at(open.price_id), closed.usage);
+    const ledger::Sum charged = closed.wallet->charged.n;
+    if (charged != std::min<ledger::Sum>(by_hand, open.wallet_held()) ||
+        charged + closed.wallet->overrun.n != by_hand) {
+      return sim::Of("I5", request,
+                     fmt::format("its wallet paid {} and {} are overrun, but the usage costs {} of "
+                                 "{} held",
+                                 charged, closed.wallet->overrun.n, by_hand, open.wallet_held()));
+    }
+  }
   if (closed.cause == ledger::ResolveCause::kRecovery) {
     const bool as_delivered =
         open.delivered ? !closed.voided && closed.usage == *open.delivered : closed.voided;
     if (!as_delivered) return sim::Of("recovery", request, "not resolved at its last checkpoint");
   }
+  if (open.wallet) {
+    ledger::Sum left = closed.wallet ? closed.wallet->charged.n : 0;
+    for (const ledger::HoldLine& line : open.wallet->lines) {
+      Grant& grant = grants_.at(line.grant);
+      const ledger::Sum taken = std::min<ledger::Sum>(left, line.amount.n);
+      left -= taken;
+      grant.held -= line.amount.n;
+      grant.spent += taken;
+    }
+  }
   Key& book = keys_[key];
   book.held -= open.hold.n;
   book.settled += closed.charged.n;
   --book.open;
-  closed_[request] = closed;
-  closed_[request].position = position_;
+  Closed& kept = closed_[request] = closed;
+  kept.position = position_;
+  kept.output_tokens_bound = open.output_tokens_bound;
   open_.erase(found);
   return std::nullopt;
 }
@@ -142,6 +295,7 @@ std::optional<Breach> Books::Take(const ledger::SettleRecord& record) {
                {.charged = record.charged,
                 .overrun = record.overrun,
                 .usage = record.usage,
+                .wallet = record.wallet,
                 .cause = record.cause},
                {});
 }

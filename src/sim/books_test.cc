@@ -55,6 +55,50 @@ FundRecord Fund(std::int64_t amount, std::uint32_t leg = 0, bool capped = true) 
   return {.key = kKey, .amount = {amount}, .capped = capped, .leg = leg};
 }
 
+constexpr ledger::WalletId kWallet{{3, 3}};
+constexpr Instant kNow{1'000'000'000};
+ledger::GrantId Grant(std::uint64_t n) { return {{4, n}}; }
+
+ledger::GrantRecord Give(std::uint64_t n, std::int64_t amount, std::int32_t priority = 0) {
+  return {.time = kNow,
+          .grant = Grant(n),
+          .wallet = kWallet,
+          .amount = {amount},
+          .priority = priority,
+          .effective_at = kNow,
+          .expires_at = kNow + Seconds(10)};
+}
+ledger::WalletHold HoldOf(std::vector<ledger::HoldLine> lines) {
+  return {.wallet = kWallet, .multiplier_ppm = 2'500'000, .lines = std::move(lines)};
+}
+IntentRecord PaidBy(std::vector<ledger::HoldLine> lines) {
+  IntentRecord record = Intent(9'000);
+  record.time = kNow;
+  record.wallet = HoldOf(std::move(lines));
+  return record;
+}
+SettleRecord PaidWith(std::int64_t charged, std::int64_t overrun) {
+  SettleRecord record = Settle(5'007, 0, Used(1, 1));
+  record.wallet = ledger::WalletCharge{{charged}, {overrun}};
+  return record;
+}
+ledger::ExtendRecord More(std::vector<ledger::HoldLine> lines, std::int64_t hold = 1) {
+  return {.time = kNow, .request = kOne, .hold = {hold}, .wallet = HoldOf(std::move(lines))};
+}
+ledger::GrantEndRecord End(std::uint64_t n, std::int64_t removed, Instant at,
+                           ledger::GrantEndReason reason = ledger::GrantEndReason::kExpired) {
+  return {.time = at, .grant = Grant(n), .removed = {removed}, .reason = reason};
+}
+
+TEST(WalletPriceByHand, TimesTheMultiplier_RoundsUpOnce) {
+  EXPECT_EQ(WalletPriceByHand(ledger::Unit::kQuotaToken, 3'000'000, kPrice, Used(1'800, 3'400)),
+            15'600);
+  EXPECT_EQ(WalletPriceByHand(ledger::Unit::kQuotaToken, 333'333, kPrice, Used(1, 1)), 1);
+  EXPECT_EQ(WalletPriceByHand(ledger::Unit::kQuotaToken, 0, kPrice, Used(9, 9)), 0);
+  EXPECT_EQ(WalletPriceByHand(ledger::Unit::kNanoUsd, 500'000, kPrice, Used(1, 1)), 2'504);
+  EXPECT_EQ(WalletPriceByHand(ledger::Unit::kNanoUsd, 500'000, kPrice, {}), 0);
+}
+
 TEST(PriceByHand, RoundsUpOnce_AndCountsEachKindOfToken) {
   // 3 x 1,000,000 + 2 x 250,000 + 5 x 4,000,000 pUSD + 7 nUSD
   EXPECT_EQ(PriceByHand(kPrice, {.input_tokens = 5,
@@ -102,6 +146,10 @@ TEST(Books, EachWayOfBeingWrong_IsFound) {
   IntentRecord unpriced = Intent(1);
   unpriced.price_id = 5;
   less.usage.output_tokens = 4;
+  IntentRecord keyed = Intent(9'000);
+  keyed.idempotency = ledger::IdempotencyUse{{8, 8}, {1, 1}};
+  IntentRecord keyed_again = keyed;
+  keyed_again.request = {{1, 2}};
   const struct {
     std::string why;
     std::vector<Record> records;
@@ -132,6 +180,42 @@ TEST(Books, EachWayOfBeingWrong_IsFound) {
       {"a price written down twice", {PriceOnce()}, "price"},
       {"admitted at a price that nobody knows", {unpriced}, "price"},
       {"funded twice by one leg", {Fund(1), Fund(1)}, "I4"},
+      {"a grant given twice", {Give(1, 10), Give(1, 10)}, "I4"},
+      {"held above a grant", {Give(1, 4), PaidBy({{Grant(1), {5}}})}, "I3"},
+      {"a grant out of its turn", {Give(1, 10, 1), Give(2, 10), PaidBy({{Grant(1), {5}}})}, "I19"},
+      {"a grant left over for the next",
+       {Give(1, 10), Give(2, 10), PaidBy({{Grant(1), {9}}, {Grant(2), {1}}})},
+       "I19"},
+      {"a grant that nobody gave", {PaidBy({{Grant(9), {1}}})}, "I19"},
+      {"an extension above the balance",
+       {Give(1, 10), PaidBy({{Grant(1), {6}}}), More({{Grant(1), {5}}})},
+       "I3"},
+      {"an extension that takes away",
+       {Give(1, 10), PaidBy({{Grant(1), {6}}}), More({{Grant(1), {1}}}, -1)},
+       "I5"},
+      {"an extension of nobody", {Give(1, 10), More({{Grant(1), {1}}})}, "I4"},
+      {"an extension for another payer",
+       {Give(1, 10), Intent(9'000), More({{Grant(1), {1}}})},
+       "I5"},
+      {"a grant ended below what is held",
+       {Give(1, 10), PaidBy({{Grant(1), {6}}}), End(1, 5, kNow + Seconds(10))},
+       "I19"},
+      {"a grant ended before its time", {Give(1, 10), End(1, 5, kNow + Seconds(9))}, "I19"},
+      {"the end of a grant that nobody gave", {End(1, 0, kNow)}, "I19"},
+      {"a wallet that pays less than it could",
+       {Give(1, 10), PaidBy({{Grant(1), {6}}}), PaidWith(4, 1)},
+       "I5"},
+      {"a wallet that pays above its hold",
+       {Give(1, 10), PaidBy({{Grant(1), {4}}}), PaidWith(5, 0)},
+       "I5"},
+      {"a release that is credited twice",
+       {Give(1, 10), PaidBy({{Grant(1), {6}}}), PaidWith(4, 0)},
+       "I5"},
+      {"a settlement that forgets the wallet",
+       {Give(1, 10), PaidBy({{Grant(1), {6}}}), Settle(5'007, 0, Used(1, 1))},
+       "I5"},
+      {"a key that is in use", {keyed, keyed_again}, "I10"},
+      {"a key that was charged", {keyed, Settle(5'007, 0, Used(1, 1)), keyed_again}, "I10"},
   };
   for (const auto& row : kTable) {
     Books books;
@@ -144,6 +228,38 @@ TEST(Books, EachWayOfBeingWrong_IsFound) {
     ASSERT_TRUE(breach) << row.why;
     EXPECT_EQ(breach->rule, row.rule) << row.why << ": " << breach->detail;
   }
+}
+
+TEST(Books, AWalletsWholeLife_AddsUp) {
+  Books books;
+  for (const Record& record : std::vector<Record>{
+           PriceOnce(), Give(1, 4), Give(2, 10), PaidBy({{Grant(1), {4}}, {Grant(2), {1}}}),
+           More({{Grant(2), {3}}}), End(2, 6, kNow, ledger::GrantEndReason::kRevoked),
+           PaidWith(5, 0), End(2, 3, kNow, ledger::GrantEndReason::kRevoked)}) {
+    const auto breach = books.Add(record);
+    ASSERT_FALSE(breach) << breach->rule << ": " << breach->detail;
+  }
+  const Books::Grant& second = books.grants().at(Grant(2));
+  EXPECT_TRUE(books.grants().at(Grant(1)).spent == 4);
+  EXPECT_TRUE(second.spent == 1 && second.held == 0 && second.ended == 9 && second.free() == 0);
+}
+
+TEST(Books, AKeyThatIsFreeAgain_MayBeUsed) {
+  IntentRecord first = Intent(9'000);
+  first.idempotency = ledger::IdempotencyUse{{8, 8}, {1, 1}};
+  IntentRecord again = first;
+  again.request = {{1, 2}};
+  Books voided;
+  EXPECT_FALSE(voided.Add(PriceOnce()));
+  EXPECT_FALSE(voided.Add(first));
+  EXPECT_FALSE(voided.Add(Void(9'000)));
+  EXPECT_FALSE(voided.Add(again));
+  Books a_day_later;
+  EXPECT_FALSE(a_day_later.Add(PriceOnce()));
+  EXPECT_FALSE(a_day_later.Add(first));
+  EXPECT_FALSE(a_day_later.Add(Settle(5'007, 0, Used(1, 1))));
+  a_day_later.Passed(Instant{0} + Seconds(86'400));
+  EXPECT_FALSE(a_day_later.Add(again));
 }
 
 TEST(Books, ABudgetThatIsLifted_BoundsNothing) {

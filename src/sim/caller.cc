@@ -59,13 +59,19 @@ Task<Result<std::string_view>> SimCaller::ReadBody(std::int64_t bytes_max) {
 
 void SimCaller::Start(gateway::ReplyHead head) {
   truth_.status = head.status;
-  constexpr std::string_view kCharged = "x-weir-charged-nano-usd: ";
-  const auto at = head.headers.find(kCharged);
-  if (at == std::string::npos) return;
-  NanoUsd charged;
-  const char* const begin = head.headers.data() + at + kCharged.size();
-  std::from_chars(begin, head.headers.data() + head.headers.size(), charged.n);
-  truth_.told_charge = charged;
+  const auto figure = [&](std::string_view name) -> std::optional<std::int64_t> {
+    const auto at = head.headers.find(name);
+    if (at == std::string::npos) return std::nullopt;
+    std::int64_t value = 0;
+    const char* const begin = head.headers.data() + at + name.size();
+    std::from_chars(begin, head.headers.data() + head.headers.size(), value);
+    return value;
+  };
+  if (const auto charged = figure("x-weir-charged-nano-usd: ")) {
+    truth_.told_charge = NanoUsd{*charged};
+  }
+  truth_.told_wallet = figure("x-weir-wallet-charged-quota-tokens: ");
+  if (!truth_.told_wallet) truth_.told_wallet = figure("x-weir-wallet-charged-nano-usd: ");
 }
 
 Task<bool> SimCaller::Reply(gateway::ReplyHead head, std::string_view body) {

@@ -18,6 +18,9 @@ enum class Canary : std::uint8_t {
   kStaleBudget,   // an admission sees no budget while another of its key is open
   kLostWakeup,    // of several who wait for one commit the last is not woken
   kTornBatch,     // a crash leaves part of a batch
+  kCreditTwice,   // what a wallet's hold is released of is credited twice
+  kForgetKey,     // a start does not know the Idempotency-Keys of before
+  kExtendAbove,   // an extension is granted that nothing pays for
 };
 
 struct CanaryInfo {
@@ -34,6 +37,9 @@ inline constexpr auto kCanaries = std::to_array<CanaryInfo>({
     {Canary::kStaleBudget, "stale-budget", 200},
     {Canary::kLostWakeup, "lost-wakeup", 200},
     {Canary::kTornBatch, "torn-batch", 500},
+    {Canary::kCreditTwice, "credit-twice", 50},
+    {Canary::kForgetKey, "forget-key", 500},
+    {Canary::kExtendAbove, "extend-above-balance", 500},
 });
 
 inline std::optional<Canary> ParseCanary(std::string_view name) {

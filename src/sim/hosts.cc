@@ -81,7 +81,11 @@ bool CreditHost::Start(bool cut_off) {
         continue;
       }
     }
-    if (const auto problem = machine_->Replay(record)) {
+    ledger::Record told = record;
+    if (options_.canary == Canary::kForgetKey) {
+      if (auto* intent = std::get_if<ledger::IntentRecord>(&told)) intent->idempotency.reset();
+    }
+    if (const auto problem = machine_->Replay(told)) {
       auditor_.Report("replay", *problem);
       return true;
     }
@@ -123,7 +127,8 @@ void CreditHost::Die() {
 void CreditHost::SpoilRecords(std::size_t from) {
   const bool above = options_.canary == Canary::kChargeAbove;
   const bool twice = options_.canary == Canary::kReleaseTwice;
-  if (!above && !twice) return;
+  const bool credit = options_.canary == Canary::kCreditTwice;
+  if (!above && !twice && !credit) return;
   std::span<const std::uint8_t> bytes = std::span(queue_.bytes).subspan(from);
   ledger::RecordBuffer spoiled;
   while (!bytes.empty()) {
@@ -131,6 +136,12 @@ void CreditHost::SpoilRecords(std::size_t from) {
     CHECK(record.has_value(), "what was encoded can be decoded");
     if (auto* settle = std::get_if<ledger::SettleRecord>(&*record); above && settle != nullptr) {
       settle->charged = settle->charged + std::exchange(settle->overrun, NanoUsd{0});
+    }
+    if (auto* settle = std::get_if<ledger::SettleRecord>(&*record);
+        credit && settle != nullptr && settle->wallet) {
+      std::int64_t& charged = settle->wallet->charged.n;
+      const std::int64_t released = admitted_[settle->request].wallet_held - charged;
+      charged = std::max<std::int64_t>(charged - released, 0);
     }
     ledger::Encode(*record, spoiled);
     if (twice && std::holds_alternative<ledger::VoidRecord>(*record)) {
@@ -157,7 +168,12 @@ gateway::AdmitReply CreditHost::Admit(const gateway::AdmitCommand& command) {
   }
   reply = machine_->Admit(told, executor_.WallNow(), queue_);
   auditor_.OnAdmit(command, reply, std::span(queue_.bytes).subspan(from), *machine_);
-  if (reply.refusal == Refusal::kNone) Later(kIntentDelay);
+  if (reply.refusal == Refusal::kNone && !reply.replay) {
+    Later(kIntentDelay);
+    if (options_.canary != Canary::kNone) {
+      admitted_[command.request] = {command.key, command.wallet, reply.wallet_held.n};
+    }
+  }
   return reply;
 }
 
@@ -187,10 +203,53 @@ void CreditHost::Checkpoint(const gateway::CheckpointCommand& command) {
 gateway::ExtendReply CreditHost::Extend(const gateway::ExtendCommand& command) {
   if (dead_) return {};
   const std::size_t from = queue_.bytes.size();
-  const gateway::ExtendReply reply = machine_->Extend(command, executor_.WallNow(), queue_);
+  gateway::ExtendReply reply = machine_->Extend(command, executor_.WallNow(), queue_);
+  if (options_.canary == Canary::kExtendAbove && !reply.granted) PlantExtension(command, reply);
   auditor_.OnCommand(std::span(queue_.bytes).subspan(from), *machine_);
   if (reply.granted) Later(kCheckpointDelay);
   return reply;
+}
+
+// Holds a little more than there is: of the wallet, or else of the budget.
+void CreditHost::PlantExtension(const gateway::ExtendCommand& command,
+                                gateway::ExtendReply& reply) {
+  const Admitted& admitted = admitted_[command.request];
+  const auto standing = machine_->Standing(admitted.key);
+  ledger::ExtendRecord record{.time = executor_.WallNow(),
+                              .request = command.request,
+                              .hold = {},
+                              .output_tokens_bound = command.output_tokens,
+                              .wallet = {}};
+  if (admitted.wallet) {
+    const auto view = machine_->ViewWallet(admitted.wallet->wallet, record.time);
+    if (!view || view->grants.empty()) return;
+    record.wallet = ledger::WalletHold{
+        .wallet = admitted.wallet->wallet,
+        .unit = admitted.wallet->rate.unit,
+        .multiplier_ppm = admitted.wallet->rate.multiplier_ppm,
+        .lines = {{view->grants.back().id, view->available + ledger::Amount{1}}}};
+  } else if (standing && standing->budget) {
+    record.hold = *standing->budget - standing->settled - standing->held + NanoUsd{1};
+  }
+  ledger::Encode(record, queue_);
+  reply.granted = true;
+  reply.output_tokens_held += command.output_tokens;
+}
+
+void CreditHost::Revoke(const gateway::GrantId& grant) {
+  if (dead_) return;
+  const std::size_t from = queue_.bytes.size();
+  machine_->Revoke(grant, executor_.WallNow(), queue_);
+  auditor_.OnCommand(std::span(queue_.bytes).subspan(from), *machine_);
+  Urge();
+}
+
+void CreditHost::Sweep() {
+  if (dead_) return;
+  const std::size_t from = queue_.bytes.size();
+  machine_->Sweep(executor_.WallNow(), queue_);
+  auditor_.OnCommand(std::span(queue_.bytes).subspan(from), *machine_);
+  Later(kCheckpointDelay);
 }
 
 gateway::GrantReply CreditHost::Give(const ledger::GrantRecord& grant) {

@@ -49,6 +49,9 @@ class CreditHost final : public gateway::Credit {
   void Checkpoint(const gateway::CheckpointCommand& command) override;
   gateway::ExtendReply Extend(const gateway::ExtendCommand& command) override;
   gateway::GrantReply Give(const ledger::GrantRecord& grant) override;
+  // As the operator's and the clock's hand of server/credit_host.
+  void Revoke(const gateway::GrantId& grant);
+  void Sweep();
   std::optional<gateway::WalletView> Wallet(const gateway::WalletId& id) override {
     return machine_->ViewWallet(id, executor_.WallNow());
   }
@@ -67,6 +70,7 @@ class CreditHost final : public gateway::Credit {
   void Write();
   void WakeWaiters();
   void SpoilRecords(std::size_t from);
+  void PlantExtension(const gateway::ExtendCommand& command, gateway::ExtendReply& reply);
 
   Executor& executor_;
   Disk& disk_;
@@ -82,7 +86,14 @@ class CreditHost final : public gateway::Credit {
   bool available_ = true;
   bool dead_ = false;
   std::uint64_t durable_ = 0;
-  gateway::JournalPosition last_settlement_;  // for a canary
+  // For canaries.
+  gateway::JournalPosition last_settlement_;
+  struct Admitted {
+    KeyId key;
+    std::optional<gateway::WalletUse> wallet;
+    std::int64_t wallet_held = 0;
+  };
+  std::map<RequestId, Admitted> admitted_;
   Tick begun_;
   Tick due_ = kNoDeadline;
   Timer timer_;

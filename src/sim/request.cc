@@ -14,7 +14,8 @@ Request MakeRequest(std::uint64_t seed, FaultSet faults) {
   Draw draw(SeedOf(seed, 4));
   Request request;
   request.key = static_cast<std::size_t>(draw.Below(kKeys));
-  std::string model = ModelName(static_cast<std::size_t>(draw.Below(kModels)));
+  request.model = static_cast<std::size_t>(draw.Below(kModels));
+  std::string model = ModelName(request.model);
   const bool chat = draw.Chance(500);
   const bool stream = draw.Chance(600);
   const std::int64_t output_max = draw.Chance(300)   ? 0
@@ -40,7 +41,27 @@ Request MakeRequest(std::uint64_t seed, FaultSet faults) {
         fmt::format(",\"{}\":{}", chat ? "max_completion_tokens" : "max_output_tokens", output_max);
   }
   request.body += broken && fault == 2 ? "" : "}";
+  request.stream = stream;
+  if (draw.Chance(400)) request.idempotency = fmt::format("once-{:x}", seed);
   return request;
+}
+
+Request MakeOtherRequest(std::uint64_t seed, FaultSet faults) {
+  const Request first = MakeRequest(seed, faults);
+  Request other = MakeRequest(SeedOf(seed, 59), faults);
+  other.key = first.key;
+  other.idempotency = first.idempotency;
+  return other;
+}
+
+std::vector<Repeat> RepeatsOf(std::uint64_t seed, FaultSet faults) {
+  std::vector<Repeat> repeats;
+  Draw draw(SeedOf(seed, 8));
+  if (!faults.Has(Fault::kCallerRepeats)) return repeats;
+  for (std::int64_t left = draw.Below(4); left > 0; --left) {
+    repeats.push_back({.after = draw.Pause(Seconds(60)), .other_body = draw.Chance(150)});
+  }
+  return repeats;
 }
 
 CallerPlan PlanOfCaller(std::uint64_t seed, FaultSet faults) {
@@ -77,6 +98,12 @@ std::string DescribeRequest(const Schedule& schedule, const Action& action) {
   if (plan.deaf) text += ", never reads";
   if (plan.reads_after >= Seconds(1)) text += ", reads slowly";
   if (plan.retries > 0) text += fmt::format(", tries {} times more", plan.retries);
+  if (request.idempotency.empty()) return text;
+  text += ", with an Idempotency-Key";
+  for (const Repeat& repeat : RepeatsOf(action.seed, faults)) {
+    text += fmt::format(", again after {} us{}", repeat.after.ns / 1000,
+                        repeat.other_body ? " with another body" : "");
+  }
   return text;
 }
 

@@ -20,7 +20,18 @@ constexpr KindFault kActionFaults[] = {
     {Kind::kDiskFull, Fault::kDiskFull},   {Kind::kDiskBroken, Fault::kDiskBroken},
     {Kind::kClockJump, Fault::kClockJump}, {Kind::kDrain, Fault::kDrain},
     {Kind::kReload, Fault::kReload},       {Kind::kBudgetChange, Fault::kBudgetChange},
+    {Kind::kGrants, Fault::kGrants},
 };
+
+void DrawWallets(Draw draw, Settings& settings) {
+  for (std::size_t& package : settings.packages) {
+    package = draw.Chance(350) ? 0 : draw.Chance(600) ? 1 : 2;
+  }
+  for (config::HoldRule& hold : settings.holds) {
+    hold = draw.Chance(500) ? config::HoldRule::kStrict : config::HoldRule::kAdaptive;
+  }
+  settings.shared_wallet = draw.Chance(300);
+}
 
 Settings MakeSettings(Draw draw, FaultSet faults) {
   Settings settings;
@@ -70,6 +81,42 @@ std::optional<NanoUsd> DrawBudget(std::uint64_t seed) {
   }
 }
 
+config::WalletKind WalletOfPackage(std::size_t package) {
+  switch (package) {
+    case 1:
+      return config::WalletKind::kQuotaTokens;
+    case 2:
+      return config::WalletKind::kUsd;
+    default:
+      return config::WalletKind::kNone;
+  }
+}
+
+GrantPlan DrawGrant(std::uint64_t seed, config::WalletKind kind) {
+  Draw draw(seed);
+  GrantPlan plan;
+  const bool tokens = kind == config::WalletKind::kQuotaTokens;
+  const std::int64_t call = tokens ? 4'000 : 4'000'000;  // about what one call holds
+  switch (draw.Below(6)) {
+    case 0:
+      plan.amount = draw.Between(0, call / 4);
+      break;
+    case 1:
+    case 2:
+      plan.amount = draw.Between(0, 1000 * call);
+      break;
+    case 3:
+      plan.amount = draw.Between(call / 4, 6 * call);
+      break;
+    default:
+      plan.amount = draw.Between(call, 100 * call);
+  }
+  plan.priority = static_cast<std::int32_t>(draw.Below(3));
+  if (draw.Chance(100)) plan.effective_in = draw.Pause(Seconds(20));
+  if (draw.Chance(400)) plan.expires_in = draw.Pause(Seconds(120));
+  return plan;
+}
+
 Schedule MakeSchedule(std::uint64_t seed, std::uint32_t actions) {
   Schedule schedule;
   schedule.seed = seed;
@@ -81,6 +128,7 @@ Schedule MakeSchedule(std::uint64_t seed, std::uint32_t actions) {
     if (draw.Chance(share)) schedule.faults.Add(fault.fault);
   }
   schedule.settings = MakeSettings(Draw(SeedOf(seed, 11)), schedule.faults);
+  DrawWallets(Draw(SeedOf(seed, 12)), schedule.settings);
 
   std::vector<Kind> faults;
   for (const KindFault& entry : kActionFaults) {

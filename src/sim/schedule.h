@@ -40,6 +40,9 @@ enum class Fault : std::uint8_t {
   kCallerDeaf,    // never reads
   kCallerBroken,  // bodies that break off, are late, are no JSON; unknown keys and models
   kCallerRetries,
+  kGrants,         // of wallets: given, given again, revoked, ended while the run goes on
+  kRepliesLost,    // what was kept for an Idempotency-Key is gone
+  kCallerRepeats,  // the same key again: while it runs, after its end, after a crash, another body
   kCount
 };
 
@@ -70,6 +73,9 @@ inline constexpr auto kFaultNames = std::to_array<FaultName>({
     {Fault::kCallerDeaf, "caller-deaf"},
     {Fault::kCallerBroken, "caller-broken"},
     {Fault::kCallerRetries, "caller-retries"},
+    {Fault::kGrants, "grants"},
+    {Fault::kRepliesLost, "replies-lost"},
+    {Fault::kCallerRepeats, "caller-repeats"},
 });
 static_assert(kFaultNames.size() == static_cast<std::size_t>(Fault::kCount));
 
@@ -90,11 +96,15 @@ class FaultSet {
 
 inline constexpr std::size_t kKeys = 4;
 inline constexpr std::size_t kModels = 2;
+inline constexpr std::size_t kPackages = 3;  // without a wallet, of quota tokens, of dollars
 
 struct Settings {
   config::Durability durability = config::Durability::kProcess;
   config::HangUpRule hang_up_rule = config::HangUpRule::kAbortAndBillObserved;
   std::array<config::KeyLimits, kKeys> keys;
+  std::array<std::size_t, kKeys> packages{};  // of each key
+  std::array<config::HoldRule, kPackages> holds{};
+  bool shared_wallet = false;  // the first two keys are of one workspace
   std::int64_t accounts = 2;
   std::int64_t account_slots = 0;  // calls at once of each account; 0: unlimited
   std::int64_t queue_size = 0;
@@ -113,6 +123,7 @@ struct Action {
     kDrain,
     kReload,
     kBudgetChange,
+    kGrants,
   };
   std::uint32_t number = 0;  // its name in --only; its place in the schedule of the seed
   Kind kind = Kind::kRequest;
@@ -133,6 +144,17 @@ struct Schedule {
 
 // What a key may spend, as drawn at the start and by each change: nothing is none.
 std::optional<NanoUsd> DrawBudget(std::uint64_t seed);
+
+config::WalletKind WalletOfPackage(std::size_t package);
+
+// One grant as it will be given: worth nothing, a few calls or far more than a schedule spends.
+struct GrantPlan {
+  std::int64_t amount = 0;  // in the wallet's unit
+  std::int32_t priority = 0;
+  Duration effective_in;
+  std::optional<Duration> expires_in;
+};
+GrantPlan DrawGrant(std::uint64_t seed, config::WalletKind kind);
 
 //   actions  1 .. 100,000: requests for the most part
 Schedule MakeSchedule(std::uint64_t seed, std::uint32_t actions);

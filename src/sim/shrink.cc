@@ -34,6 +34,8 @@ std::optional<Fault> FaultOf(Kind kind) {
       return Fault::kReload;
     case Kind::kBudgetChange:
       return Fault::kBudgetChange;
+    case Kind::kGrants:
+      return Fault::kGrants;
   }
   return std::nullopt;
 }
@@ -116,10 +118,14 @@ std::string Describe(const Schedule& schedule) {
       settings.queue_size, FaultsText(schedule.faults));
   for (std::size_t i = 0; i < settings.keys.size(); ++i) {
     const config::KeyLimits& limits = settings.keys[i];
-    text += fmt::format("key k{}    budget {}, at once {}, per minute {} requests {} tokens\n", i,
-                        limits.budget ? FormatUsd(*limits.budget) + " USD" : "none",
-                        limits.concurrent_requests, limits.requests_per_minute,
-                        limits.tokens_per_minute);
+    constexpr std::string_view kWallets[] = {"no wallet", "quota tokens", "dollars"};
+    const std::size_t package = settings.packages[i];
+    text += fmt::format(
+        "key k{}    budget {}, at once {}, per minute {} requests {} tokens, {}, {} holds{}\n", i,
+        limits.budget ? FormatUsd(*limits.budget) + " USD" : "none", limits.concurrent_requests,
+        limits.requests_per_minute, limits.tokens_per_minute, kWallets[package],
+        settings.holds[package] == config::HoldRule::kStrict ? "strict" : "adaptive",
+        settings.shared_wallet && i < 2 ? ", shared workspace" : "");
   }
   for (const Action& action : schedule.actions) {
     const auto fault = FaultOf(action.kind);

@@ -12,9 +12,11 @@
 #include "base/check.h"
 #include "config/accounts.h"
 #include "gateway/pipeline.h"
+#include "gateway/wallet_owner.h"
 #include "identity/key_record.h"
 #include "sim/caller.h"
 #include "sim/hosts.h"
+#include "sim/replies.h"
 #include "sim/request.h"
 #include "sim/upstreams.h"
 
@@ -39,6 +41,14 @@ config::Price PriceOf(Draw draw, std::uint32_t version) {
   price.per_request = {draw.Chance(300) ? draw.Between(0, 100'000) : 0};
   return price;
 }
+
+std::int64_t MultiplierOf(Draw draw) {
+  constexpr std::int64_t kUsual[] = {1'000'000, 1'000'000, 3'000'000, 500'000, 0, 8'000'000};
+  const auto which = static_cast<std::size_t>(draw.Below(8));
+  return which < std::size(kUsual) ? kUsual[which] : draw.Between(1, 4'000'000);
+}
+
+std::string PackageName(std::size_t package) { return fmt::format("p{}", package); }
 
 std::string SecretOf(std::size_t key) { return fmt::format("secret-of-{}", key); }
 
@@ -67,11 +77,19 @@ std::shared_ptr<const config::Config> MakeConfig(const Settings& settings, std::
   }
   config.pools.push_back({.name = "default"});
   config.pools.front().queue = {.size = settings.queue_size, .per_key = 4, .wait = Seconds(6)};
+  for (std::size_t i = 0; i < kPackages; ++i) {
+    config::Package package{.name = PackageName(i), .pools = {0}};
+    package.wallet = WalletOfPackage(i);
+    package.wallet_low = i == 1 ? 2'000 : 3;
+    package.hold = settings.holds[i];
+    config.packages.push_back(std::move(package));
+  }
   for (std::size_t i = 0; i < kModels; ++i) {
     config::Model model;
     model.id = ModelName(i);
     model.routes.push_back({0, fmt::format("upstream-{}", i)});
     model.price = PriceOf(Draw(SeedOf(seed, i)), version);
+    model.multiplier.ppm = MultiplierOf(Draw(SeedOf(seed, 100 + i)));
     model.output_tokens_max = kOutputTokensMax;
     model.input_tokens_max = 8192;
     config.models.push_back(std::move(model));
@@ -95,17 +113,34 @@ class World {
     AccountHost accounts;
     bool draining = false;
   };
-  // One request, from its arrival to its end or the crash that takes it.
-  struct Call {
-    std::uint64_t seed = 0;
+  // What is sent, and by whom.
+  struct CallSpec {
+    std::uint64_t seed = 0;  // of what is sent
+    std::uint64_t salt = 0;  // of how it goes when the same is sent again
+    bool other_body = false;
     bool calm_caller = false;
     bool calm_upstreams = false;
-    std::int64_t tries_left = 0;
+    std::int64_t tries_left = -1;  // -1: as its caller plans
+    bool probe = false;
+    std::uint64_t behaviour() const { return salt == 0 ? seed : salt; }
+    // Whoever tries again sends the same if it has an Idempotency-Key, or else something new.
+    CallSpec Retry(bool same) const {
+      CallSpec next = *this;
+      (same ? next.salt : next.seed) = SeedOf(same ? behaviour() : seed, 2);
+      if (!same) next.salt = 0;
+      --next.tries_left;
+      return next;
+    }
+  };
+  // One request, from its arrival to its end or the crash that takes it.
+  struct Call {
+    CallSpec spec;
     CallTruth* truth = nullptr;
     std::string number;  // text of kCallHeader
     std::string body;
     std::string path;
     std::string authorization;
+    std::string idempotency;
     gateway::RequestHead head;
     std::shared_ptr<const gateway::Snapshot> snapshot;
     gateway::Exchange x;
@@ -116,10 +151,11 @@ class World {
   };
 
   void Do(const Action& action);
-  void StartCall(std::uint64_t seed, bool calm_caller, bool calm_upstreams, std::int64_t tries_left,
-                 bool probe);
+  void StartCall(CallSpec spec);
+  void StartRepeats(const CallSpec& spec);
   Root Serve(Call& call);
   void OnServed(Call& call);
+  void NotePayer(const Request& request, CallTruth& truth) const;
   void Crash(bool power);
   void Restart(bool power_cut_may_lose, std::uint64_t lost, bool repeated);
   void Drain();
@@ -127,6 +163,9 @@ class World {
   void FillDisk(Duration how_long);
   void Reload(std::uint64_t seed);
   void SetBudget(std::uint64_t seed);
+  void GiveAtStart();
+  void Give(std::size_t key, std::uint64_t seed);
+  void ChangeGrants(std::uint64_t seed);
   void Publish();
   void Heal();
   void RunUntilQuiet();
@@ -149,6 +188,8 @@ class World {
   std::uint32_t config_version_ = 1;
   std::shared_ptr<const gateway::Snapshot> snapshot_;
   SimUpstreams upstreams_;
+  SimReplies replies_;
+  std::vector<ledger::GrantRecord> grants_;  // ever given
   std::unique_ptr<Node> node_;
   std::unique_ptr<Node> dead_;  // freed when it is on nobody's stack
   std::list<Call> calls_;
@@ -180,7 +221,8 @@ World::World(const Schedule& schedule, Canary canary, dialect::RequestReader& re
       config_(MakeConfig(schedule.settings, SeedOf(schedule.seed, 6), 1,
                          schedule.settings.hang_up_rule)),
       upstreams_(executor_, auditor_,
-                 {.faults = schedule.faults, .think_time = schedule.settings.think_time}) {
+                 {.faults = schedule.faults, .think_time = schedule.settings.think_time}),
+      replies_(executor_, SeedOf(schedule.seed, 8), schedule.faults.Has(Fault::kRepliesLost)) {
   for (std::size_t i = 0; i <= kKeys; ++i) {
     limits_[i].requests_per_minute = 0;
     if (i < kKeys) limits_[i] = schedule.settings.keys[i];
@@ -189,8 +231,8 @@ World::World(const Schedule& schedule, Canary canary, dialect::RequestReader& re
                             .permissions = {"openai"},
                             .models = {},
                             .expires_at = {},
-                            .workspace = {},
-                            .package = {},
+                            .workspace = schedule.settings.shared_wallet && i < 2 ? "shared" : "",
+                            .package = PackageName(i < kKeys ? schedule.settings.packages[i] : 0),
                             .limits = limits_[i]};
     ids_[i] = KeyId{{7, i + 1}};
     records_.push_back(identity::MakeKeyWithSecret(wanted, ids_[i], "wr_", *pepper_,
@@ -217,6 +259,7 @@ void World::Publish() {
 
 Outcome World::Run() {
   Restart(false, 0, false);
+  GiveAtStart();
   Tick last{0};
   for (const Action& action : schedule_.actions) {
     executor_.At(action.at, [this, &action] { Do(action); });
@@ -264,7 +307,11 @@ void World::RunUntilQuiet() {
 void World::Probe() {
   node_->accounts.ClearAll(*config_);
   const std::uint64_t served = auditor_.counts().served;
-  StartCall(SeedOf(schedule_.seed, 7), true, true, 0, true);
+  StartCall({.seed = SeedOf(schedule_.seed, 7),
+             .calm_caller = true,
+             .calm_upstreams = true,
+             .tries_left = 0,
+             .probe = true});
   RunUntilQuiet();
   if (!auditor_.violation() && auditor_.counts().served != served + 1) {
     auditor_.Report("I20", "all is well, and a request is not served");
@@ -279,6 +326,7 @@ void World::Heal() {
   disk_.full = false;
   disk_.breaks = false;
   upstreams_.Heal();
+  replies_.Heal();
 }
 
 void World::Do(const Action& action) {
@@ -287,7 +335,9 @@ void World::Do(const Action& action) {
   Draw draw(action.seed);
   switch (action.kind) {
     case Kind::kRequest:
-      return StartCall(action.seed, action.calm_caller, action.calm_upstreams, -1, false);
+      return StartRepeats({.seed = action.seed,
+                           .calm_caller = action.calm_caller,
+                           .calm_upstreams = action.calm_upstreams});
     case Kind::kCrash:
       return Crash(false);
     case Kind::kPowerCut:
@@ -298,7 +348,10 @@ void World::Do(const Action& action) {
       disk_.breaks = true;
       return;
     case Kind::kClockJump:
-      executor_.SetWallBy({draw.Between(-Seconds(7200).ns, Seconds(7200).ns)});
+      // Mostly hours; now and then days, in which Idempotency-Keys are forgotten.
+      executor_.SetWallBy(draw.Chance(850)
+                              ? Duration{draw.Between(-Seconds(7200).ns, Seconds(7200).ns)}
+                              : Duration{draw.Between(-Seconds(300'000).ns, Seconds(300'000).ns)});
       return;
     case Kind::kDrain:
       return Drain();
@@ -306,34 +359,49 @@ void World::Do(const Action& action) {
       return Reload(action.seed);
     case Kind::kBudgetChange:
       return SetBudget(action.seed);
+    case Kind::kGrants:
+      return ChangeGrants(action.seed);
   }
 }
 
 // ---- requests -----------------------------------------------------------------------------------
 
-void World::StartCall(std::uint64_t seed, bool calm_caller, bool calm_upstreams,
-                      std::int64_t tries_left, bool probe) {
-  const FaultSet faults = calm_caller ? FaultSet{} : faults_;
-  const CallerPlan plan = PlanOfCaller(seed, faults);
-  if (tries_left < 0) tries_left = plan.retries;
+// A request, and the same Idempotency-Key again as its caller plans.
+void World::StartRepeats(const CallSpec& spec) {
+  StartCall(spec);
+  const FaultSet faults = spec.calm_caller ? FaultSet{} : faults_;
+  if (MakeRequest(spec.seed, faults).idempotency.empty()) return;
+  std::uint64_t number = 0;
+  for (const Repeat& repeat : RepeatsOf(spec.seed, faults)) {
+    CallSpec again = spec;
+    again.salt = SeedOf(spec.seed, 60 + number++);
+    again.other_body = repeat.other_body;
+    executor_.In(repeat.after, [this, again] { StartCall(again); });
+  }
+}
+
+void World::StartCall(CallSpec spec) {
+  const FaultSet faults = spec.calm_caller ? FaultSet{} : faults_;
+  const CallerPlan plan = PlanOfCaller(spec.behaviour(), faults);
+  if (spec.tries_left < 0) spec.tries_left = plan.retries;
+  Request request =
+      spec.other_body ? MakeOtherRequest(spec.seed, faults) : MakeRequest(spec.seed, faults);
   if (!node_ || node_->draining) {  // nobody listens
-    if (tries_left > 0) {
-      executor_.In(draw_.Pause(Seconds(2)), [=, this] {
-        StartCall(SeedOf(seed, 2), calm_caller, calm_upstreams, tries_left - 1, probe);
-      });
+    if (spec.tries_left > 0) {
+      executor_.In(draw_.Pause(Seconds(2)),
+                   [this, next = spec.Retry(!request.idempotency.empty())] { StartCall(next); });
     }
     return;
   }
-  Request request = MakeRequest(seed, faults);
-  if (probe) request.key = kProbeKey;
+  if (spec.probe) {
+    request.key = kProbeKey;
+    request.idempotency.clear();
+  }
 
   calls_.emplace_back();
   Call& call = calls_.back();
   call.self = std::prev(calls_.end());
-  call.seed = seed;
-  call.calm_caller = calm_caller;
-  call.calm_upstreams = calm_upstreams;
-  call.tries_left = tries_left;
+  call.spec = spec;
   call.snapshot = snapshot_;
   gateway::Exchange& x = call.x;
   x.started_at = executor_.WallNow();
@@ -341,28 +409,37 @@ void World::StartCall(std::uint64_t seed, bool calm_caller, bool calm_upstreams,
   const bool known = request.key < ids_.size();
   call.truth = &auditor_.OnCall(x.id, known ? ids_[request.key] : KeyId{},
                                 known ? limits_[request.key] : config::KeyLimits{});
+  if (known) NotePayer(request, *call.truth);
+  if (!request.idempotency.empty()) {
+    call.truth->idempotency = request.idempotency;
+    call.truth->asked = request.path + "\n" + request.body;
+  }
   call.body = std::move(request.body);
   call.body.reserve(call.body.size() + 64);
   call.path = std::move(request.path);
   call.authorization = "Bearer " + SecretOf(request.key);
   call.number =
       std::to_string(upstreams_.Add({.truth = call.truth,
-                                     .seed = seed,
+                                     .seed = spec.behaviour(),
                                      .body_bytes = static_cast<std::int64_t>(call.body.size()),
-                                     .calm = calm_upstreams}));
+                                     .calm = spec.calm_upstreams}));
   call.head.method = "POST";
   call.head.path = call.path;
   call.head.headers = {{"authorization", call.authorization},
                        {"content-type", "application/json"},
                        {kCallHeader, call.number}};
+  call.idempotency = std::move(request.idempotency);
+  if (!call.idempotency.empty()) {
+    call.head.headers.push_back({"idempotency-key", call.idempotency});
+  }
   x.head = &call.head;
   x.snapshot = call.snapshot.get();
   x.reader = &reader_;
   x.timings.started_at = executor_.Now();
   call.caller = std::make_unique<SimCaller>(executor_, auditor_, *call.truth, plan, call.body,
-                                            kWriteStall, SeedOf(seed, 5));
+                                            kWriteStall, SeedOf(spec.behaviour(), 5));
   call.ports = std::make_unique<gateway::Ports>(
-      gateway::Ports{*call.caller, upstreams_, node_->credit, node_->accounts});
+      gateway::Ports{*call.caller, upstreams_, node_->credit, node_->accounts, nullptr, &replies_});
   call.root = Serve(call);
   call.root.Start();
 }
@@ -375,22 +452,76 @@ Root World::Serve(Call& call) {
 void World::OnServed(Call& call) {
   auditor_.OnFinished(*call.truth, call.x);
   // The coroutine still runs: what it lives in goes with the next event.
-  executor_.In({0}, [this, self = call.self, seed = call.seed, truth = call.truth] {
+  executor_.In({0}, [this, self = call.self, truth = call.truth] {
     // A crash may have taken it first.
     const auto here =
         std::ranges::find_if(calls_, [&](const Call& one) { return one.truth == truth; });
     if (here == calls_.end()) return;
+    const CallSpec& spec = self->spec;
     const bool again =
-        self->tries_left > 0 && !truth->hung_up && (truth->status == 429 || truth->status >= 500);
+        spec.tries_left > 0 && !truth->hung_up && (truth->status == 429 || truth->status >= 500);
     if (again) {
       executor_.In(draw_.Pause(Seconds(5)),
-                   [=, this, calm_caller = self->calm_caller, calm_upstreams = self->calm_upstreams,
-                    left = self->tries_left - 1] {
-                     StartCall(SeedOf(seed, 2), calm_caller, calm_upstreams, left, false);
-                   });
+                   [this, next = spec.Retry(!truth->idempotency.empty())] { StartCall(next); });
     }
     calls_.erase(self);
   });
+}
+
+// What the configuration says of who pays, for the auditor.
+void World::NotePayer(const Request& request, CallTruth& truth) const {
+  const config::Package& package =
+      config_->packages[request.key < kKeys ? schedule_.settings.packages[request.key] : 0];
+  truth.adaptive = package.hold == config::HoldRule::kAdaptive && request.stream;
+  const auto unit = gateway::UnitOf(package.wallet);
+  if (!unit) return;
+  truth.wallet = gateway::WalletUse{.wallet = gateway::WalletOf(records_[request.key], *unit),
+                                    .rate = {*unit, config_->models[request.model].multiplier.ppm},
+                                    .low = {}};
+}
+
+// ---- grants -------------------------------------------------------------------------------------
+
+void World::GiveAtStart() {
+  for (std::size_t key = 0; key < kKeys; ++key) {
+    Draw draw(SeedOf(schedule_.seed, 40 + key));
+    for (std::int64_t left = draw.Between(0, 5); left > 0; --left) Give(key, draw.Next());
+  }
+}
+
+void World::Give(std::size_t key, std::uint64_t seed) {
+  const config::WalletKind kind = WalletOfPackage(schedule_.settings.packages[key]);
+  const auto unit = gateway::UnitOf(kind);
+  if (!unit || !node_) return;
+  const GrantPlan plan = DrawGrant(seed, kind);
+  const Instant now = executor_.WallNow();
+  ledger::GrantRecord grant{.grant = {Id128{9, grants_.size() + 1}},
+                            .wallet = gateway::WalletOf(records_[key], *unit),
+                            .unit = *unit,
+                            .amount = {plan.amount},
+                            .priority = plan.priority,
+                            .effective_at = now + plan.effective_in};
+  if (plan.expires_in) grant.expires_at = now + *plan.expires_in;
+  grants_.push_back(grant);
+  node_->credit.Give(grant);
+}
+
+// The operator's hand: gives, gives the same again, revokes, or ends what is over.
+void World::ChangeGrants(std::uint64_t seed) {
+  if (!node_) return;
+  Draw draw(seed);
+  const std::int64_t what = draw.Below(8);
+  const auto key = static_cast<std::size_t>(draw.Below(kKeys));
+  if (what < 4 || grants_.empty()) return Give(key, draw.Next());
+  const auto& grant =
+      grants_[static_cast<std::size_t>(draw.Below(static_cast<std::int64_t>(grants_.size())))];
+  if (what == 4) {
+    node_->credit.Give(grant);
+  } else if (what < 7) {
+    node_->credit.Revoke(grant.grant);
+  } else {
+    node_->credit.Sweep();
+  }
 }
 
 // ---- the process --------------------------------------------------------------------------------
@@ -403,6 +534,7 @@ void World::Crash(bool power) {
   node_->credit.Die();
   node_->accounts.Die();
   calls_.clear();
+  replies_.Crash(power);
   dead_ = std::move(node_);
   disk_.breaks = false;
   const std::uint64_t lost = power ? disk_.CutPower() : 0;

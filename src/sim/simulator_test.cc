@@ -48,6 +48,10 @@ TEST(Simulator, SomeHundredSchedules_BreakNoRule_AndMeetEverything) {
     sum.lost_records += outcome.counts.lost_records;
     sum.attempts += outcome.counts.attempts;
     sum.admitted += outcome.counts.admitted;
+    sum.grants += outcome.counts.grants;
+    sum.extensions += outcome.counts.extensions;
+    sum.out_of_hold += outcome.counts.out_of_hold;
+    sum.replays += outcome.counts.replays;
     crashes += outcome.crashes;
     power_cuts += outcome.power_cuts;
   }
@@ -57,6 +61,10 @@ TEST(Simulator, SomeHundredSchedules_BreakNoRule_AndMeetEverything) {
   EXPECT_GT(sum.recovered, 100U);
   EXPECT_GT(sum.overruns, 20U);
   EXPECT_GT(sum.lost_records, 20U);
+  EXPECT_GT(sum.grants, 1000U);
+  EXPECT_GT(sum.extensions, 20U);
+  EXPECT_GT(sum.out_of_hold, 5U);
+  EXPECT_GT(sum.replays, 100U);
   EXPECT_GT(crashes, 300U);
   EXPECT_GT(power_cuts, 30U);
 }

@@ -56,7 +56,7 @@ Product Produce(Draw& draw, const Asked& asked, std::int64_t model_max) {
   const std::int64_t most = std::max<std::int64_t>(bound, 1) * asked.choices;
   // Often few tokens, sometimes all that are allowed.
   const std::int64_t tokens =
-      draw.Chance(150) ? most : draw.Between(1, std::min<std::int64_t>(most, 400));
+      draw.Chance(250) ? most : draw.Between(1, std::min<std::int64_t>(most, 400));
   const std::int64_t token_bytes = draw.Between(1, 8);
   Usage& usage = product.usage;
   usage.source = UsageSource::kProvider;
@@ -65,7 +65,7 @@ Product Produce(Draw& draw, const Asked& asked, std::int64_t model_max) {
   usage.input_tokens = draw.Between(1, std::max<std::int64_t>(asked.input_max, 1));
   usage.cached_input_tokens = draw.Chance(300) ? draw.Between(0, usage.input_tokens) : 0;
   std::int64_t bytes =
-      std::clamp<std::int64_t>((tokens - usage.reasoning_tokens) * token_bytes, 1, 6000);
+      std::clamp<std::int64_t>((tokens - usage.reasoning_tokens) * token_bytes, 1, 12'000);
   const std::int64_t event_bytes = std::max<std::int64_t>(draw.Between(1, 200), bytes / 12);
   product.text_bytes = bytes;
   while (bytes > 0) {
