@@ -23,9 +23,11 @@
 #include "admin/json_writer.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "config/price_codec.h"
 #include "config/scalar.h"
 #include "gateway/credit_control.h"
 #include "gateway/ledger_audit.h"
+#include "gateway/wallet_owner.h"
 #include "ledger/record.h"
 #include "store/key_names.h"
 #include "store/sqlite_journal.h"
@@ -127,11 +129,45 @@ struct Row {
   std::optional<bool> capped;
   std::string_view cause;
   std::optional<Usage> usage;
-  std::optional<std::uint32_t> price_version;
+  std::optional<std::uint32_t> price_version;  // of versions 1 and 2
+  std::optional<std::uint64_t> price_id;
+  // Of wallets, in their unit.
+  std::optional<ledger::WalletId> wallet;
+  std::optional<ledger::Unit> unit;
+  std::optional<std::int64_t> wallet_held;
+  std::optional<std::int64_t> wallet_charged;
+  std::optional<std::int64_t> wallet_overrun;
+  std::optional<std::int64_t> multiplier_ppm;
+  std::vector<ledger::HoldLine> lines;
+  std::optional<ledger::GrantId> grant;
+  std::optional<std::int64_t> amount;  // given, or taken off
 };
 
 std::string_view CauseName(ledger::ResolveCause cause) {
   return cause == ledger::ResolveCause::kRecovery ? "recovery" : "exchange";
+}
+
+std::string_view CategoryName(ledger::GrantCategory category) {
+  switch (category) {
+    case ledger::GrantCategory::kPaid:
+      return "paid";
+    case ledger::GrantCategory::kPromo:
+      return "promo";
+    case ledger::GrantCategory::kPlan:
+      return "plan";
+  }
+  return "paid";
+}
+
+void NoteHold(const std::optional<ledger::WalletHold>& hold, Row& row) {
+  if (!hold) return;
+  row.wallet = hold->wallet;
+  row.unit = hold->unit;
+  row.multiplier_ppm = hold->multiplier_ppm;
+  row.lines = hold->lines;
+  ledger::Sum held = 0;
+  for (const ledger::HoldLine& line : hold->lines) held += line.amount.n;
+  row.wallet_held = ledger::Clipped(held).n;
 }
 
 Row RowOf(const ledger::Record& record, std::uint64_t position) {
@@ -145,7 +181,13 @@ Row RowOf(const ledger::Record& record, std::uint64_t position) {
         if constexpr (requires { requires std::same_as<decltype(one.key), KeyId>; }) {
           row.key = one.key;
         }
-        if constexpr (requires { one.price.version; }) row.price_version = one.price.version;
+        if constexpr (requires { one.price_id; }) {
+          if (one.price_id != 0) row.price_id = one.price_id;
+        }
+        if constexpr (requires { one.price.version; }) {
+          if (one.price.version != 0) row.price_version = one.price.version;
+        }
+        if constexpr (requires { one.wallet->lines; }) NoteHold(one.wallet, row);
         if constexpr (std::same_as<Kind, ledger::IntentRecord>) {
           row.kind = "intent";
           row.held = one.hold;
@@ -158,6 +200,10 @@ Row RowOf(const ledger::Record& record, std::uint64_t position) {
           row.overrun = one.overrun;
           row.cause = CauseName(one.cause);
           row.usage = one.usage;
+          if (one.wallet) {
+            row.wallet_charged = one.wallet->charged.n;
+            row.wallet_overrun = one.wallet->overrun.n;
+          }
         } else if constexpr (std::same_as<Kind, ledger::VoidRecord>) {
           row.kind = "void";
           row.released = one.released;
@@ -167,6 +213,24 @@ Row RowOf(const ledger::Record& record, std::uint64_t position) {
           row.kind = "fund";
           row.budget_change = one.amount;
           row.capped = one.capped;
+        } else if constexpr (std::same_as<Kind, ledger::PriceRecord>) {
+          row.kind = "price";
+          row.price_id = one.id;
+        } else if constexpr (std::same_as<Kind, ledger::ExtendRecord>) {
+          row.kind = "extend";
+          row.held = one.hold;
+        } else if constexpr (std::same_as<Kind, ledger::GrantRecord>) {
+          row.kind = "grant";
+          row.grant = one.grant;
+          row.wallet = one.wallet;
+          row.unit = one.unit;
+          row.amount = one.amount.n;
+          row.cause = CategoryName(one.category);
+        } else if constexpr (std::same_as<Kind, ledger::GrantEndRecord>) {
+          row.kind = "grant_end";
+          row.grant = one.grant;
+          row.amount = one.removed.n;
+          row.cause = one.reason == ledger::GrantEndReason::kExpired ? "expired" : "revoked";
         }
       },
       record);
@@ -198,13 +262,36 @@ std::string RowJson(const Row& row) {
         .Number("audio_ms", row.usage->audio_ms);
   }
   if (row.price_version) json.Number("price_version", *row.price_version);
+  if (row.price_id) json.Text("price_id", config::Format({*row.price_id}));
+  if (row.wallet) json.Text("wallet_id", ToString(*row.wallet));
+  if (row.unit) json.Text("wallet_unit", Name(*row.unit));
+  if (row.grant) json.Text("grant_id", ToString(*row.grant));
+  const auto number = [&](std::string_view name, const std::optional<std::int64_t>& value) {
+    if (value) json.Number(name, *value);
+  };
+  number("wallet_held", row.wallet_held);
+  number("wallet_charged", row.wallet_charged);
+  number("wallet_overrun", row.wallet_overrun);
+  number("multiplier_ppm", row.multiplier_ppm);
+  number("amount", row.amount);
+  if (!row.lines.empty()) {
+    json.Open("lines", '[');
+    for (const ledger::HoldLine& line : row.lines) {
+      json.Open('{')
+          .Text("grant_id", ToString(line.grant))
+          .Number("amount", line.amount.n)
+          .Close('}');
+    }
+    json.Close(']');
+  }
   return json.Close('}').Take();
 }
 
 constexpr const char* kCsvHead =
     "position,time,kind,request_id,key_id,held_usd,charged_usd,overrun_usd,released_usd,"
     "budget_change_usd,capped,cause,usage_source,input_tokens,cached_input_tokens,"
-    "cache_write_tokens,output_tokens,reasoning_tokens,audio_ms,price_version";
+    "cache_write_tokens,output_tokens,reasoning_tokens,audio_ms,price_version,price_id,wallet_id,"
+    "wallet_unit,grant_id,wallet_held,wallet_charged,wallet_overrun,multiplier_ppm,amount,lines";
 
 // No field holds a comma or a quote: ids, figures and words of ours.
 std::string RowCsv(const Row& row) {
@@ -214,18 +301,45 @@ std::string RowCsv(const Row& row) {
   const auto count = [&](std::int64_t Usage::* member) {
     return row.usage ? std::to_string((*row.usage).*member) : std::string();
   };
+  const auto number = [](const std::optional<std::int64_t>& value) {
+    return value ? std::to_string(*value) : std::string();
+  };
+  std::string lines;  // GRANT:AMOUNT;GRANT:AMOUNT
+  for (const ledger::HoldLine& held : row.lines) {
+    lines +=
+        (lines.empty() ? "" : ";") + ToString(held.grant) + ":" + std::to_string(held.amount.n);
+  }
   std::string line = std::to_string(row.position);
   for (const std::string& field :
-       {telemetry::FormatInstant(row.time), std::string(row.kind),
+       {telemetry::FormatInstant(row.time),
+        std::string(row.kind),
         row.request ? admin::RequestIdText(*row.request) : std::string(),
-        row.key ? admin::KeyIdText(*row.key) : std::string(), usd(row.held), usd(row.charged),
-        usd(row.overrun), usd(row.released), usd(row.budget_change),
+        row.key ? admin::KeyIdText(*row.key) : std::string(),
+        usd(row.held),
+        usd(row.charged),
+        usd(row.overrun),
+        usd(row.released),
+        usd(row.budget_change),
         row.capped ? std::string(*row.capped ? "true" : "false") : std::string(),
-        std::string(row.cause), row.usage ? std::string(Name(row.usage->source)) : std::string(),
-        count(&Usage::input_tokens), count(&Usage::cached_input_tokens),
-        count(&Usage::cache_write_tokens), count(&Usage::output_tokens),
-        count(&Usage::reasoning_tokens), count(&Usage::audio_ms),
-        row.price_version ? std::to_string(*row.price_version) : std::string()}) {
+        std::string(row.cause),
+        row.usage ? std::string(Name(row.usage->source)) : std::string(),
+        count(&Usage::input_tokens),
+        count(&Usage::cached_input_tokens),
+        count(&Usage::cache_write_tokens),
+        count(&Usage::output_tokens),
+        count(&Usage::reasoning_tokens),
+        count(&Usage::audio_ms),
+        row.price_version ? std::to_string(*row.price_version) : std::string(),
+        row.price_id ? config::Format({*row.price_id}) : std::string(),
+        row.wallet ? ToString(*row.wallet) : std::string(),
+        row.unit ? std::string(Name(*row.unit)) : std::string(),
+        row.grant ? ToString(*row.grant) : std::string(),
+        number(row.wallet_held),
+        number(row.wallet_charged),
+        number(row.wallet_overrun),
+        number(row.multiplier_ppm),
+        number(row.amount),
+        lines}) {
     line += ',';
     line += field;
   }
@@ -455,6 +569,75 @@ std::string Remaining(const gateway::KeyStanding& standing) {
   return FormatUsd(*standing.budget - standing.settled - standing.held);
 }
 
+// So much of a unit, as people write it.
+std::string AmountText(ledger::Sum amount, ledger::Unit unit) {
+  if (unit == ledger::Unit::kNanoUsd) return FormatUsd(ledger::Saturated(amount));
+  return std::to_string(ledger::Clipped(amount).n);
+}
+
+// Wallets of keys by the key; others, of workspaces, by their id: no record has their name.
+void PrintWallets(const Options& options, const KeyNames& names,
+                  const gateway::CreditControl& machine, const std::map<KeyId, bool>& keys,
+                  const std::optional<KeyId>& wanted, admin::JsonWriter& json) {
+  std::map<ledger::WalletId, KeyId> owners;
+  for (const auto& [key, seen] : keys) {
+    for (const auto unit : {ledger::Unit::kNanoUsd, ledger::Unit::kQuotaToken}) {
+      owners[gateway::WalletOfKey(key, unit)] = key;
+    }
+  }
+  const Instant now = WallNow();
+  bool first = true;
+  for (std::size_t i = 0; i < machine.wallets().size(); ++i) {
+    const auto view = machine.ViewWallet(machine.wallets().WalletAt(i), now);
+    const auto owner = owners.find(view->id);
+    if (wanted && (owner == owners.end() || owner->second != *wanted)) continue;
+    if (options.json) {
+      json.Open('{').Text("wallet_id", ToString(view->id));
+      if (owner != owners.end()) json.Text("key_id", admin::KeyIdText(owner->second));
+      json.Text("unit", Name(view->unit))
+          .Number("available", view->available.n)
+          .Number("held", view->held.n)
+          .Number("upcoming", view->upcoming.n)
+          .Number("spent", view->spent.n)
+          .Open("grants", '[');
+      for (const gateway::GrantView& grant : view->grants) {
+        json.Open('{')
+            .Text("grant_id", ToString(grant.id))
+            .Text("category", CategoryName(grant.category))
+            .Number("amount", grant.amount.n)
+            .Number("remaining", grant.remaining.n)
+            .Number("held", grant.held.n)
+            .Number("priority", grant.priority)
+            .Flag("revoked", grant.revoked);
+        if (grant.expires_at != ledger::kNoExpiry) json.Time("expires_at", grant.expires_at);
+        json.Close('}');
+      }
+      json.Close(']').Close('}');
+      continue;
+    }
+    if (std::exchange(first, false)) {
+      std::printf("\n%-30s %-12s %16s %16s %16s %16s\n", "WALLET OR GRANT", "UNIT", "AVAILABLE",
+                  "HELD", "UPCOMING", "SPENT");
+    }
+    const auto text = [&](ledger::Amount amount) { return AmountText(amount.n, view->unit); };
+    const std::string name = owner == owners.end()                ? ToString(view->id)
+                             : names.NameOf(owner->second) == "-" ? admin::KeyIdText(owner->second)
+                                                                  : names.NameOf(owner->second);
+    std::printf("%-30s %-12s %16s %16s %16s %16s\n", name.c_str(),
+                std::string(Name(view->unit)).c_str(), text(view->available).c_str(),
+                text(view->held).c_str(), text(view->upcoming).c_str(), text(view->spent).c_str());
+    for (const gateway::GrantView& grant : view->grants) {
+      std::printf("  %-28s %-12s %16s %16s of %s, until %s\n", ToString(grant.id).c_str(),
+                  std::string(CategoryName(grant.category)).c_str(), text(grant.remaining).c_str(),
+                  text(grant.held).c_str(), text(grant.amount).c_str(),
+                  grant.revoked ? "revoked"
+                  : grant.expires_at == ledger::kNoExpiry
+                      ? "used"
+                      : telemetry::FormatInstant(grant.expires_at).c_str());
+    }
+  }
+}
+
 int RunBalance(const Options& options) {
   const KeyNames names(options);
   std::optional<KeyId> wanted;
@@ -499,6 +682,7 @@ int RunBalance(const Options& options) {
                 FormatUsd(standing->settled).c_str(), FormatUsd(standing->held).c_str(),
                 Remaining(*standing).c_str(), static_cast<long long>(standing->requests_open));
   }
+  PrintWallets(options, names, machine, keys, wanted, json);
   if (options.json) std::printf("%s\n", json.Close(']').Take().c_str());
   return kExitDone;
 }
@@ -531,11 +715,22 @@ int RunStatement(const Options& options) {
   }
   NanoUsd spent;
   std::int64_t lines = 0;
+  std::map<ledger::WalletId, ledger::Unit> own_wallets;
+  for (const auto unit : {ledger::Unit::kNanoUsd, ledger::Unit::kQuotaToken}) {
+    own_wallets[gateway::WalletOfKey(*key, unit)] = unit;
+  }
+  std::map<ledger::GrantId, ledger::Unit> own_grants;
+  std::map<RequestId, ledger::Unit> units;  // of the wallets that pay
   const bool read = ReadRecords(
       *journal,
       [&](const ledger::Record& record, std::uint64_t position) -> std::optional<std::string> {
         const Row row = RowOf(record, position);
-        if (row.key != *key) return std::nullopt;
+        const bool of_wallet = row.kind == "grant" || row.kind == "grant_end";
+        if (row.kind == "grant" && own_wallets.contains(*row.wallet)) {
+          own_grants[*row.grant] = *row.unit;
+        }
+        if (of_wallet ? !own_grants.contains(*row.grant) : row.key != *key) return std::nullopt;
+        if (row.kind == "intent" && row.unit) units[*row.request] = *row.unit;
         if (row.charged) spent = spent + *row.charged;
         // Holds and notes on the way say nothing that the end of the request does not.
         if (row.kind == "intent" || row.kind == "checkpoint") return std::nullopt;
@@ -545,8 +740,23 @@ int RunStatement(const Options& options) {
           std::printf("%s\n", RowJson(row).c_str());
           return std::nullopt;
         }
+        if (of_wallet) {
+          const std::string what = row.kind == "grant" ? "grant" : std::string(row.cause);
+          std::printf(
+              "%-27s %10llu  %-8s %-30s %s %s\n", telemetry::FormatInstant(row.time).c_str(),
+              static_cast<unsigned long long>(position), what.c_str(), ToString(*row.grant).c_str(),
+              AmountText(*row.amount, own_grants[*row.grant]).c_str(),
+              std::string(Name(own_grants[*row.grant])).c_str());
+          return std::nullopt;
+        }
+        std::string wallet;
+        if (row.wallet_charged) {
+          const ledger::Unit unit = units[*row.request];
+          wallet =
+              "  wallet " + AmountText(*row.wallet_charged, unit) + " " + std::string(Name(unit));
+        }
         const NanoUsd amount = row.charged.value_or(row.budget_change.value_or(NanoUsd{}));
-        std::printf("%-27s %10llu  %-8s %-30s %9lld %9lld %16s %16s\n",
+        std::printf("%-27s %10llu  %-8s %-30s %9lld %9lld %16s %16s%s\n",
                     telemetry::FormatInstant(row.time).c_str(),
                     static_cast<unsigned long long>(position),
                     row.kind == "fund"     ? "budget"
@@ -555,7 +765,7 @@ int RunStatement(const Options& options) {
                     row.request ? admin::RequestIdText(*row.request).c_str() : "-",
                     static_cast<long long>(row.usage ? row.usage->input_tokens : 0),
                     static_cast<long long>(row.usage ? row.usage->output_tokens : 0),
-                    FormatUsd(amount).c_str(), FormatUsd(spent).c_str());
+                    FormatUsd(amount).c_str(), FormatUsd(spent).c_str(), wallet.c_str());
         return std::nullopt;
       });
   if (!read) return kExitFailed;
@@ -576,9 +786,12 @@ std::string_view KindName(ledger::AccountKind kind) {
       return "operator:revenue";
     case ledger::AccountKind::kOverrun:
       return "operator:overrun";
-    default:
-      return "other";
+    case ledger::AccountKind::kGrant:
+      return "grant";
+    case ledger::AccountKind::kBreakage:
+      return "operator:breakage";
   }
+  return "other";
 }
 
 int RunTrialBalance(const Options& options) {
@@ -600,55 +813,69 @@ int RunTrialBalance(const Options& options) {
     return kExitFailed;
   }
   const ledger::Book& book = machine.book();
-  ledger::Account sum;
+  std::map<ledger::Unit, ledger::Account> sums;
   admin::JsonWriter json;
   json.Open('{')
       .Number("position", static_cast<std::int64_t>(machine.last_position().n))
       .Open("accounts", '[');
   const auto usd = [](ledger::Sum amount) { return ledger::Saturated(amount); };
   const auto print = [&](const std::string& name, const ledger::Account& account) {
-    std::printf("%-50s %16s %16s %16s %16s\n", name.c_str(),
-                FormatUsd(usd(account.debits_pending)).c_str(),
-                FormatUsd(usd(account.debits_posted)).c_str(),
-                FormatUsd(usd(account.credits_pending)).c_str(),
-                FormatUsd(usd(account.credits_posted)).c_str());
+    const auto text = [&](ledger::Sum amount) { return AmountText(amount, account.id.unit); };
+    std::printf("%-50s %16s %16s %16s %16s %s\n", name.c_str(),
+                text(account.debits_pending).c_str(), text(account.debits_posted).c_str(),
+                text(account.credits_pending).c_str(), text(account.credits_posted).c_str(),
+                account.id.unit == ledger::Unit::kNanoUsd
+                    ? "USD"
+                    : std::string(Name(account.id.unit)).c_str());
   };
   if (!options.json) {
-    std::printf("at position %llu\n%-50s %16s %16s %16s %16s\n",
+    std::printf("at position %llu\n%-50s %16s %16s %16s %16s %s\n",
                 static_cast<unsigned long long>(machine.last_position().n), "ACCOUNT",
-                "DEBITS PENDING", "DEBITS POSTED", "CREDITS PENDING", "CREDITS POSTED");
+                "DEBITS PENDING", "DEBITS POSTED", "CREDITS PENDING", "CREDITS POSTED", "UNIT");
   }
   for (std::size_t i = 0; i < book.account_count(); ++i) {
     const ledger::Account& account = book.Get({static_cast<std::uint32_t>(i)});
+    const ledger::Unit unit = account.id.unit;
+    ledger::Account& sum = sums[unit];
+    sum.id.unit = unit;
     sum.debits_pending += account.debits_pending;
     sum.debits_posted += account.debits_posted;
     sum.credits_pending += account.credits_pending;
     sum.credits_posted += account.credits_posted;
     std::string name(KindName(account.id.kind));
-    const bool key = account.id.kind == ledger::AccountKind::kKey;
-    if (key) {
+    if (account.id.kind == ledger::AccountKind::kKey) {
       const KeyId id{account.id.owner};
       name += ":" + admin::KeyIdText(id);
       if (names.NameOf(id) != "-") name += " " + names.NameOf(id);
+    } else if (account.id.kind == ledger::AccountKind::kGrant) {
+      name += ":" + ToString(account.id.owner);
     }
     if (!options.json) {
       print(name, account);
       continue;
     }
-    json.Open('{')
-        .Text("account", name)
-        .Usd("debits_pending_usd", usd(account.debits_pending))
-        .Usd("debits_posted_usd", usd(account.debits_posted))
-        .Usd("credits_pending_usd", usd(account.credits_pending))
-        .Usd("credits_posted_usd", usd(account.credits_posted))
-        .Close('}');
+    json.Open('{').Text("account", name).Text("unit", Name(unit));
+    if (unit == ledger::Unit::kNanoUsd) {
+      json.Usd("debits_pending_usd", usd(account.debits_pending))
+          .Usd("debits_posted_usd", usd(account.debits_posted))
+          .Usd("credits_pending_usd", usd(account.credits_pending))
+          .Usd("credits_posted_usd", usd(account.credits_posted));
+    } else {
+      json.Number("debits_pending", ledger::Clipped(account.debits_pending).n)
+          .Number("debits_posted", ledger::Clipped(account.debits_posted).n)
+          .Number("credits_pending", ledger::Clipped(account.credits_pending).n)
+          .Number("credits_posted", ledger::Clipped(account.credits_posted).n);
+    }
+    json.Close('}');
   }
-  const bool even =
-      sum.debits_pending == sum.credits_pending && sum.debits_posted == sum.credits_posted;
+  const bool even = std::ranges::all_of(sums, [](const auto& entry) {
+    const ledger::Account& sum = entry.second;
+    return sum.debits_pending == sum.credits_pending && sum.debits_posted == sum.credits_posted;
+  });
   if (options.json) {
     std::printf("%s\n", json.Close(']').Flag("balanced", even).Close('}').Take().c_str());
   } else {
-    print("all", sum);
+    for (const auto& [unit, sum] : sums) print("all", sum);
     std::printf("%s\n", even ? "debits and credits are equal" : "debits and credits differ");
   }
   return even ? kExitDone : kExitFailed;
