@@ -40,6 +40,7 @@ class AccountStore;
 class KeyStore;
 class ReceiptKey;
 class RequestLog;
+class WalletStore;
 }  // namespace weir::store
 
 namespace weir::admin {
@@ -94,6 +95,17 @@ struct AccountPorts {
   std::function<routing::StickyCounts()> sticky;
 };
 
+// The wallets: the credit machine's side of them, and where codes and the trail are kept.
+struct WalletPorts {
+  store::WalletStore* store = nullptr;  // never null while a request is handled
+  std::function<std::optional<gateway::WalletView>(const gateway::WalletId&)> view;
+  std::function<std::optional<ledger::GrantRecord>(const gateway::GrantId&)> find;
+  // Both return once it is on disk.
+  std::function<Result<gateway::GrantReply>(const ledger::GrantRecord&)> give;
+  std::function<Result<gateway::RevokeReply>(const gateway::GrantId&)> revoke;
+  std::function<void()> sweep;  // takes off every grant what has expired of it
+};
+
 // What the API stands on. All of it outlives the API; the functions are called on its thread.
 struct AdminPorts {
   store::KeyStore& keys;
@@ -111,6 +123,7 @@ struct AdminPorts {
   std::function<std::string()> metrics;  // the Prometheus text
   AccountPorts accounts;
   const store::ReceiptKey* receipt_key = nullptr;  // never null while a request is handled
+  WalletPorts wallets = {};
 };
 
 class AdminApi {

@@ -20,6 +20,7 @@
 #include "store/account_store.h"
 #include "store/key_store.h"
 #include "store/request_log.h"
+#include "store/wallet_store.h"
 
 namespace weir::admin {
 namespace {
@@ -48,6 +49,9 @@ class AdminApiTest : public testing::Test {
         ":memory:", store::MasterKeySource(directory_.string(), std::nullopt));
     CHECK(accounts.has_value(), "an in-memory database opens");
     accounts_ = std::move(*accounts);
+    auto wallets = store::WalletStore::Open(":memory:");
+    CHECK(wallets.has_value(), "an in-memory database opens");
+    wallets_ = std::move(*wallets);
     config::Config config = config::EmbeddedDefault();
     config.brand.key_prefix = "wr_";
     config.accounts[0].api_key = Secret("canary-upstream-secret");
@@ -79,7 +83,13 @@ class AdminApiTest : public testing::Test {
                                 .view = [](std::string_view) { return std::nullopt; },
                                 .view_pool = [](std::uint32_t) { return routing::PoolView{}; },
                                 .sticky = [] { return routing::StickyCounts{}; }},
-                   .receipt_key = &receipt_key_},
+                   .receipt_key = &receipt_key_,
+                   .wallets = {.store = wallets_.get(),
+                               .view = [](const gateway::WalletId&) { return std::nullopt; },
+                               .find = [](const gateway::GrantId&) { return std::nullopt; },
+                               .give = nullptr,
+                               .revoke = nullptr,
+                               .sweep = [] {}}},
         HashToken(kToken), std::vector<std::string>{"admin.example.com"});
   }
   ~AdminApiTest() override { std::filesystem::remove_all(directory_); }
@@ -137,6 +147,7 @@ class AdminApiTest : public testing::Test {
   std::filesystem::path directory_;
   std::unique_ptr<store::RequestLog> requests_;
   std::unique_ptr<store::AccountStore> accounts_;
+  std::unique_ptr<store::WalletStore> wallets_;
   std::shared_ptr<const config::Config> config_;
   Instant now_ = kStart;
   SeededRandom random_{7};
@@ -599,13 +610,11 @@ TEST_F(AdminApiTest, AReceipt_IsSignedAtThePriceOfTheAdmissionAndNamesTheAccount
   telemetry::ExchangeRecord record = Record(0);
   record.upstream = "openai/team-a";
   record.attempts_told = "openai/gone 0 server_error, openai/team-a 200 served";
-  record.price = {.version = 9,
-                  .input = {5'000'000},
-                  .cached_input = {5'000'000},
-                  .cache_write = {5'000'000},
-                  .output = {30'000'000},
-                  .per_request = {},
-                  .audio_second = {}};
+  record.price = server::PriceBytes({.input = {5'000'000},
+                                     .cached_input = {5'000'000},
+                                     .cache_write = {5'000'000},
+                                     .output = {30'000'000},
+                                     .version = 9});
   record.charge = true;
   requests_->Append(record);
   const std::string path = "/admin/v1/requests/req_" + ToString(record.request);

@@ -80,7 +80,16 @@ class AdminListener final : public net::HttpHandler {
              .view = [&server](std::string_view id) { return server.pool().ViewAccount(id); },
              .view_pool = [&server](std::uint32_t pool) { return server.pool().ViewPool(pool); },
              .sticky = [&server] { return server.pool().Sticky(); }},
-        .receipt_key = &server.receipt_key()};
+        .receipt_key = &server.receipt_key(),
+        .wallets =
+            {.store = &server.wallets(),
+             .view = [&server](const gateway::WalletId& id) { return server.credit().Wallet(id); },
+             .find =
+                 [&server](const gateway::GrantId& id) { return server.credit().FindGrant(id); },
+             .give = [&server](
+                         const ledger::GrantRecord& grant) { return server.credit().Give(grant); },
+             .revoke = [&server](const gateway::GrantId& id) { return server.credit().Revoke(id); },
+             .sweep = [&server] { server.credit().Sweep(); }}};
   }
 
   static NodeStatus Status(server::Server& server) {

@@ -1,4 +1,5 @@
-// The handlers, by resource: keys.cc, accounts.cc, requests.cc, ledger.cc, catalog.cc (models,
+// The handlers, by resource: keys.cc, accounts.cc, requests.cc, ledger.cc, wallets.cc,
+// codes.cc, catalog.cc (models,
 // upstreams, pools, packages and workspaces), effective_config.cc, status.cc. Private to this
 // folder; admin/routes names them.
 #pragma once
@@ -31,6 +32,16 @@ AdminResponse GetReceipt(const Call& call);
 AdminResponse GetReceiptKey(const Call& call);
 
 AdminResponse GetKeyLedger(const Call& call);
+
+AdminResponse ListWallets(const Call& call);
+AdminResponse GetWallet(const Call& call);
+AdminResponse CreateGrant(const Call& call);
+AdminResponse RevokeGrant(const Call& call);
+AdminResponse GetWalletAudit(const Call& call);
+
+AdminResponse CreateCodes(const Call& call);
+AdminResponse ListCodes(const Call& call);
+AdminResponse RevokeCodes(const Call& call);
 
 AdminResponse ListModels(const Call& call);
 AdminResponse ListUpstreams(const Call& call);

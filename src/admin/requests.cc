@@ -9,7 +9,10 @@
 #include "admin/handlers.h"
 #include "admin/json_writer.h"
 #include "admin/price_text.h"
+#include "admin/wallet_json.h"
+#include "config/price_codec.h"
 #include "policy/quote.h"
+#include "policy/wallet_rate.h"
 #include "server/receipt.h"
 #include "store/key_store.h"
 #include "store/request_log.h"
@@ -18,7 +21,30 @@ namespace weir::admin {
 
 namespace {
 
+using ledger::Unit;
 using telemetry::ExchangeRecord;
+
+Unit UnitOf(const telemetry::WalletKept& wallet) {
+  return wallet.unit == "quota_token" ? Unit::kQuotaToken : Unit::kNanoUsd;
+}
+
+void WriteWalletOf(const ExchangeRecord& record, JsonWriter& json) {
+  if (!record.wallet) {
+    json.Null("wallet");
+    return;
+  }
+  const telemetry::WalletKept& wallet = *record.wallet;
+  const Unit unit = UnitOf(wallet);
+  json.Open("wallet", '{')
+      .Text("unit", UnitText(unit))
+      .Text("multiplier", policy::MultiplierText(wallet.multiplier_ppm));
+  for (const auto& [name, amount] :
+       {std::pair("held", wallet.held), std::pair("charged", wallet.charged),
+        std::pair("overrun", wallet.overrun), std::pair("left", wallet.left)}) {
+    WriteAmount(name, {amount}, unit, json);
+  }
+  json.Close('}');
+}
 
 void WriteRecord(const ExchangeRecord& record, JsonWriter& json) {
   json.Text("id", RequestIdText(record.request))
@@ -45,8 +71,9 @@ void WriteRecord(const ExchangeRecord& record, JsonWriter& json) {
       .Close('}')
       .Usd("held_usd", record.held)
       .Usd("charged_usd", record.charged)
-      .Usd("overrun_usd", record.overrun)
-      .Open("time", '{')
+      .Usd("overrun_usd", record.overrun);
+  WriteWalletOf(record, json);
+  json.Open("time", '{')
       .Number("total_us", record.total.ns / 1000)
       .Number("upstream_us", record.upstream_time.ns / 1000)
       .Number("first_byte_us", record.first_byte.ns / 1000)
@@ -107,25 +134,34 @@ void WriteExplanation(const ExchangeRecord& record, const config::Config& config
     json.Element(fmt::format("It cost {} USD more than was held, which the operator bears.",
                              FormatUsd(record.overrun)));
   }
+  if (record.wallet) {
+    const telemetry::WalletKept& wallet = *record.wallet;
+    const Unit unit = UnitOf(wallet);
+    json.Element(fmt::format("The wallet held {} and paid {}, {} the {}; {} are left in it.",
+                             AmountText({wallet.held}, unit), AmountText({wallet.charged}, unit),
+                             policy::MultiplierText(wallet.multiplier_ppm),
+                             unit == Unit::kQuotaToken ? "tokens" : "price",
+                             AmountText({wallet.left}, unit)));
+    if (wallet.overrun > 0) {
+      json.Element(fmt::format("It cost {} more than the wallet held, which the operator bears.",
+                               AmountText({wallet.overrun}, unit)));
+    }
+  }
   json.Close(']');
 
   const config::Model* model = record.model.empty() ? nullptr : config.FindModel(record.model);
   const config::PriceVersion* const listed =
       model == nullptr ? nullptr : config.PriceOf(*model, record.model, now);
-  const bool kept = record.price.version != 0;
+  const auto decoded = config::DecodePrice(
+      {reinterpret_cast<const std::uint8_t*>(record.price.data()), record.price.size()});
+  const bool kept = decoded.has_value();
   if (record.usage.source == UsageSource::kNone || (!kept && listed == nullptr)) {
     json.Null("price");
     return;
   }
   config::PriceVersion price;
   if (kept) {
-    price.price = {.input = record.price.input,
-                   .cached_input = record.price.cached_input,
-                   .cache_write = record.price.cache_write,
-                   .output = record.price.output,
-                   .per_request = record.price.per_request,
-                   .audio_second = record.price.audio_second,
-                   .version = record.price.version};
+    price.price = *decoded;
     price.id = config::IdOf(price.price);
   } else {
     price = *listed;

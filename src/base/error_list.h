@@ -52,12 +52,20 @@ namespace weir {
     "The request with this Idempotency-Key has run, and its reply was not kept")                 \
   X(kRequestNotFound, 23, 404, "invalid_request_error", "request_not_found",                     \
     "There is no request with this id of this API key")                                          \
+  X(kCodeNotValid, 24, 400, "invalid_request_error", "code_not_valid",                           \
+    "This code is not valid")                                                                    \
+  X(kCodeRedeemed, 25, 409, "invalid_request_error", "code_already_redeemed",                    \
+    "This code was redeemed already")                                                            \
+  X(kNoWallet, 26, 409, "invalid_request_error", "no_wallet",                                    \
+    "This API key has no wallet that this can go to")                                            \
   X(kConcurrencyLimit, 30, 429, "rate_limit_error", "concurrency_limit_exceeded",                \
     "Too many requests of this API key are in progress")                                         \
   X(kRateLimitRequests, 31, 429, "rate_limit_error", "rate_limit_exceeded",                      \
     "Too many requests per minute for this API key")                                             \
   X(kRateLimitTokens, 32, 429, "rate_limit_error", "rate_limit_exceeded",                        \
     "Too many tokens per minute for this API key")                                               \
+  X(kTooManyCodes, 33, 429, "rate_limit_error", "rate_limit_exceeded",                           \
+    "Too many codes that are not valid were tried")                                              \
   X(kRequestExceedsBudget, 40, 402, "billing_error", "request_exceeds_budget",                   \
     "This request can cost more than the budget of this API key allows")                         \
   X(kInFlightReserved, 41, 429, "rate_limit_error", "in_flight_reserved",                        \
@@ -89,6 +97,8 @@ namespace weir {
   X(kDraining, 81, 503, "server_error", "draining", "This gateway is shutting down")             \
   X(kReceiptUnavailable, 83, 503, "server_error", "receipt_unavailable",                         \
     "The receipt cannot be looked up now")                                                       \
+  X(kStatementUnavailable, 84, 503, "server_error", "statement_unavailable",                     \
+    "The statement cannot be made now")                                                          \
   X(kInternal, 82, 500, "server_error", "internal_error", "Internal error")
 
 enum class Refusal : std::uint8_t {

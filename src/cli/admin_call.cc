@@ -66,13 +66,14 @@ json::array Texts(const std::vector<std::string>& texts) {
 }
 
 std::optional<json::value> Ask(const Connection& connection, std::string_view method,
-                               const std::string& target, const std::string& body) {
+                               const std::string& target, const std::string& body,
+                               const std::string& headers) {
   const auto client = Connect(connection);
   if (!client) {
     PrintError(client.error().detail);
     return std::nullopt;
   }
-  const auto reply = client->Send(method, target, body);
+  const auto reply = client->Send(method, target, body, headers);
   if (!reply) {
     PrintError(reply.error().detail);
     return std::nullopt;

@@ -29,7 +29,8 @@ void AddConnection(CLI::App& command, Connection& connection);
 
 // Sends, prints a problem if there is one, and hands over the parsed body otherwise.
 std::optional<boost::json::value> Ask(const Connection& connection, std::string_view method,
-                                      const std::string& target, const std::string& body = {});
+                                      const std::string& target, const std::string& body = {},
+                                      const std::string& headers = {});
 
 // The member of an object as text; "-" when there is none.
 std::string Text(const boost::json::value& value, std::string_view name);

@@ -123,7 +123,8 @@ Result<AdminClient> AdminClient::Make(std::string_view url, Secret token) {
 }
 
 Result<AdminReply> AdminClient::Send(std::string_view method, std::string_view target,
-                                     std::string_view body, Duration deadline) const {
+                                     std::string_view body, std::string_view headers,
+                                     Duration deadline) const {
   const std::string host = host_.find(':') == std::string::npos ? host_ : "[" + host_ + "]";
   std::string request;
   request += method;
@@ -136,6 +137,7 @@ Result<AdminReply> AdminClient::Send(std::string_view method, std::string_view t
     request +=
         "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n";
   }
+  request += headers;
   request += "\r\n";
   request += body;
 

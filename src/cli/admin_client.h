@@ -25,10 +25,12 @@ class AdminClient {
 
   // Sends one request and waits for the whole reply.
   //   body     JSON, or empty for none
+  //   headers  more of them, finished lines ("name: value\r\n")
   //   fails    kConnectFailed, kTimeout, kConnectionLost, kBadInput, kTooLarge; the detail is a
   //            sentence for whoever typed the command
   Result<AdminReply> Send(std::string_view method, std::string_view target,
-                          std::string_view body = {}, Duration deadline = Seconds(30)) const;
+                          std::string_view body = {}, std::string_view headers = {},
+                          Duration deadline = Seconds(30)) const;
 
  private:
   AdminClient(std::string host, std::string port, Secret token)

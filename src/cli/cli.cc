@@ -49,6 +49,8 @@ std::unique_ptr<CLI::App> MakeApp(int& exit_code) {
   AddValidate(*app, exit_code);
   AddKeys(*app, exit_code);
   AddAccounts(*app, exit_code);
+  AddWallets(*app, exit_code);
+  AddCodes(*app, exit_code);
   AddPrices(*app, exit_code);
   AddLedger(*app, exit_code);
   AddReceipt(*app, exit_code);

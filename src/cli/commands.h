@@ -16,6 +16,8 @@ void AddDemo(CLI::App& app, int& exit_code);
 void AddValidate(CLI::App& app, int& exit_code);
 void AddKeys(CLI::App& app, int& exit_code);
 void AddAccounts(CLI::App& app, int& exit_code);
+void AddWallets(CLI::App& app, int& exit_code);
+void AddCodes(CLI::App& app, int& exit_code);
 void AddSim(CLI::App& app, int& exit_code);
 void AddPrices(CLI::App& app, int& exit_code);
 void AddLedger(CLI::App& app, int& exit_code);

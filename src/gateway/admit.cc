@@ -4,6 +4,14 @@
 
 namespace weir::gateway {
 
+HoldMode HoldModeOf(const Exchange& x) {
+  const config::Package& package = x.config().packages[x.routing.need.package];
+  // Only a stream can be cut where its hold ends.
+  return package.hold == config::HoldRule::kAdaptive && x.plan.stream && !x.plan.shape.audio
+             ? HoldMode::kAdaptive
+             : HoldMode::kStrict;
+}
+
 AdmitCommand MakeAdmit(const Exchange& x) {
   const identity::KeyRecord& key = *x.principal->key;
   AdmitCommand command{.request = x.id, .key = key.id, .limits = key.limits, .quote = x.plan.quote};
@@ -13,10 +21,7 @@ AdmitCommand MakeAdmit(const Exchange& x) {
                                .rate = {*unit, x.plan.model->multiplier.ppm},
                                .low = WalletAmount(package.wallet_low, *unit)};
   }
-  // Only a stream can be cut where its hold ends.
-  if (package.hold == config::HoldRule::kAdaptive && x.plan.stream && !x.plan.shape.audio) {
-    command.mode = HoldMode::kAdaptive;
-  }
+  command.mode = HoldModeOf(x);
   command.idempotency = x.idempotency;
   return command;
 }

@@ -119,6 +119,8 @@ struct ExtendReply {
   bool granted = false;
   std::int64_t output_tokens_held = 0;  // over all choices, after this decision
   JournalPosition position;
+  NanoUsd held;  // in all, when granted
+  ledger::Amount wallet_held;
 };
 
 // Gives a wallet something. The same grant given again changes nothing.

@@ -635,7 +635,11 @@ ExtendReply CreditControl::Extend(const ExtendCommand& command, Instant now,
   ++position_.n;
   const auto broken = Apply(record, *request);
   CHECK(!broken, "an extension was checked against all that pays for it");
-  return {.granted = true, .output_tokens_held = bounds.output, .position = position_};
+  return {.granted = true,
+          .output_tokens_held = bounds.output,
+          .position = position_,
+          .held = request->held,
+          .wallet_held = request->wallet_held};
 }
 
 std::optional<std::string> CreditControl::Apply(const ledger::ExtendRecord& record,
@@ -871,11 +875,15 @@ std::optional<KeyStanding> CreditControl::Standing(const KeyId& id) const {
 CreditTotals CreditControl::Totals() const {
   const ledger::Account& revenue = book_.Get(revenue_);
   const ledger::Account& overrun = book_.Get(overrun_);
-  return {.charged = ledger::Saturated(revenue.credits_posted - overrun.debits_posted),
-          .overrun = ledger::Saturated(overrun.debits_posted),
-          .held = ledger::Saturated(revenue.credits_pending),
-          .requests_open = open_.size(),
-          .keys = keys_.size()};
+  CreditTotals totals{.charged = ledger::Saturated(revenue.credits_posted - overrun.debits_posted),
+                      .overrun = ledger::Saturated(overrun.debits_posted),
+                      .held = ledger::Saturated(revenue.credits_pending),
+                      .requests_open = open_.size(),
+                      .keys = keys_.size()};
+  for (std::size_t unit = 0; unit < totals.breakage.size(); ++unit) {
+    totals.breakage.at(unit) = wallets_.Breakage(static_cast<ledger::Unit>(unit));
+  }
+  return totals;
 }
 
 }  // namespace weir::gateway

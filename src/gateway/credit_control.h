@@ -54,6 +54,8 @@ struct CreditTotals {
   NanoUsd held;     // now
   std::size_t requests_open = 0;
   std::size_t keys = 0;
+  // What expired unused of grants, ever, by unit.
+  std::array<ledger::Amount, ledger::kUnitMax + 1> breakage{};
 };
 
 // What ResolveOpen did.

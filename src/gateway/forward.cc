@@ -304,6 +304,10 @@ bool HoldMore(Exchange& x, const StreamPassage& passage, Ports& ports) {
   const std::int64_t wanted = std::min(seen + kHoldMargin + kHoldChunk, bound) - held;
   const ExtendReply reply = ports.credit.Extend({.request = x.id, .output_tokens = wanted});
   x.admission.output_tokens_held = reply.output_tokens_held;
+  if (reply.granted) {
+    x.admission.held = reply.held;
+    x.admission.wallet_held = reply.wallet_held;
+  }
   return reply.granted;
 }
 

@@ -15,6 +15,9 @@ struct Route {
 
 constexpr std::array kRoutes = {
     Route{"GET", "/models", {.kind = OperationKind::kListModels, .name = "list_models"}},
+    Route{"GET", "/balance", {.kind = OperationKind::kBalance, .name = "balance"}},
+    Route{"GET", "/balance/statement", {.kind = OperationKind::kStatement, .name = "statement"}},
+    Route{"POST", "/redeem", {.kind = OperationKind::kRedeem, .name = "redeem"}},
     Route{"POST",
           "/responses",
           {.kind = OperationKind::kGenerate,

@@ -16,6 +16,9 @@ enum class OperationKind : std::uint8_t {
   kListModels,
   kGetModel,
   kGetRequest,
+  kBalance,
+  kStatement,
+  kRedeem,
   kGenerate,     // forwarded, metered, charged
   kCountTokens,  // forwarded, never charged: it generates nothing
   kSocket,       // the WebSocket transport of /responses

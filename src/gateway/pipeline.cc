@@ -49,6 +49,8 @@ Task<void> ReplyJson(Exchange& x, std::string body, Ports& ports, Runtime& runti
   x.ending = sent ? EndingKind::kServed : EndingKind::kCallerGone;
 }
 
+}  // namespace
+
 RefusalReason ExplainBody(const Error& error) {
   switch (error.code) {
     case ErrorCode::kTooLarge:
@@ -61,8 +63,6 @@ RefusalReason ExplainBody(const Error& error) {
       return {.refusal = Refusal::kInvalidRequest, .message = error.detail};
   }
 }
-
-}  // namespace
 
 Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   // accept: a path and a method that exist
@@ -92,6 +92,16 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
     auto receipt = co_await FindReceipt(x, ports);
     if (!receipt) co_return co_await Refuse(x, receipt.error(), ports, runtime);
     co_return co_await ReplyJson(x, std::move(*receipt), ports, runtime);
+  }
+
+  if (x.operation.kind == OperationKind::kBalance) {
+    co_return co_await ReplyJson(x, Balance(x, ports.credit), ports, runtime);
+  }
+  if (x.operation.kind == OperationKind::kStatement || x.operation.kind == OperationKind::kRedeem) {
+    const bool redeem = x.operation.kind == OperationKind::kRedeem;
+    auto answer = redeem ? co_await Redeem(x, ports) : co_await Statement(x, ports);
+    if (!answer) co_return co_await Refuse(x, answer.error(), ports, runtime);
+    co_return co_await ReplyJson(x, std::move(*answer), ports, runtime);
   }
 
   // resolve: what do they want, what can it cost

@@ -30,6 +30,9 @@ std::expected<identity::Principal, RefusalReason> Authenticate(const Snapshot& s
                                                                const Operation& operation,
                                                                Instant now);
 
+// Why a body could not be read.
+RefusalReason ExplainBody(const Error& error);
+
 // resolve: what do they want, and what can it cost. `body` outlives the plan.
 std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const identity::KeyRecord& key,
                                            const RequestHead& head, const Operation& operation,
@@ -61,6 +64,7 @@ void Relieve(Exchange& x, Accounts& accounts);
 bool LowerThought(Exchange& x);
 
 // admit: limits and hold, all or none.
+HoldMode HoldModeOf(const Exchange& x);
 AdmitCommand MakeAdmit(const Exchange& x);
 RefusalReason ExplainRefusal(const AdmitReply& reply, const Exchange& x);
 // Puts what was granted into the body that goes upstream.
@@ -116,6 +120,13 @@ std::string ListModels(const config::Config& config, const identity::KeyRecord& 
 std::expected<std::string, RefusalReason> GetModel(const config::Config& config,
                                                    const identity::KeyRecord& key,
                                                    std::string_view id);
+
+// GET /balance: the wallet that pays for this key, and its budget.
+std::string Balance(const Exchange& x, Credit& credit);
+// GET /balance/statement.
+Task<std::expected<std::string, RefusalReason>> Statement(Exchange& x, Ports& ports);
+// POST /redeem: a code becomes a grant of the key's wallet.
+Task<std::expected<std::string, RefusalReason>> Redeem(Exchange& x, Ports& ports);
 
 // GET /requests/{id}: the receipt of a request of this key.
 Task<std::expected<std::string, RefusalReason>> FindReceipt(Exchange& x, Ports& ports);

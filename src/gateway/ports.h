@@ -206,6 +206,44 @@ class Replies {
   virtual Task<std::optional<KeptReply>> Find(RequestId request) = 0;
 };
 
+// What redeeming a code came to.
+enum class RedeemStatus : std::uint8_t {
+  kGiven,        // now or before, to the same wallet; on disk
+  kNotValid,     // there is none, or it is revoked, or too late
+  kTaken,        // another wallet had it
+  kOtherUnit,    // it is for wallets of another unit
+  kTooMany,      // codes of this key that were not valid
+  kUnavailable,  // cannot be looked up, or not be written, now
+};
+struct RedeemReply {
+  RedeemStatus status = RedeemStatus::kUnavailable;
+  Duration retry_after;       // with kTooMany
+  ledger::GrantRecord grant;  // with kGiven
+};
+
+// Whose wallet is asked about.
+struct WalletAsker {
+  std::shared_ptr<const identity::KeyRecord> key;
+  std::optional<WalletId> wallet;  // none: the key has a budget at most
+  ledger::Unit unit = ledger::Unit::kQuotaToken;
+};
+
+// What owners of keys ask of their wallets that needs a disk, and so another thread.
+class WalletDesk {
+ public:
+  virtual ~WalletDesk() = default;
+  // REQUIRES a wallet.
+  //   code  as somebody typed it
+  virtual Task<RedeemReply> Redeem(WalletAsker asker, std::string code) = 0;
+  // A page of what came in and what was charged, newest first: a JSON document.
+  //   limit   1..kStatementMax
+  //   before  empty, or the next_before of the page before
+  //   fails   kBadInput (before), kUnavailable
+  virtual Task<Result<std::string>> Statement(WalletAsker asker, std::int64_t limit,
+                                              std::string before) = 0;
+};
+inline constexpr std::int64_t kStatementMax = 100;
+
 struct Ports {
   Downstream& downstream;
   Upstreams& upstreams;
@@ -213,6 +251,7 @@ struct Ports {
   Accounts& accounts;
   Receipts* receipts = nullptr;  // none: every request is unknown
   Replies* replies = nullptr;    // none: no reply is kept
+  WalletDesk* wallets = nullptr;  // none: no code is valid, and there is no statement
 };
 
 }  // namespace weir::gateway

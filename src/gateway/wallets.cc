@@ -62,7 +62,7 @@ bool Wallets::Apply(const GrantRecord& record) {
   if (const std::uint32_t* const known = wallet_index_.Find(record.wallet)) {
     wallet_at = *known;
   } else {
-    wallets_.push_back({.id = record.wallet, .unit = record.unit, .grants = {}});
+    wallets_.push_back({.id = record.wallet, .unit = record.unit, .grants = {}, .entries = {}});
     wallet_index_.Insert(record.wallet, wallet_at);
   }
   const ledger::AccountIndex account =
@@ -82,6 +82,11 @@ bool Wallets::Apply(const GrantRecord& record) {
     const GrantRecord& made = grants_[grant].made;
     return std::tuple(made.priority, made.expires_at, grant);
   };
+  wallet.entries.push_back({.number = wallet.entries.size() + 1,
+                            .time = record.time,
+                            .move = WalletMove::kGiven,
+                            .grant = record.grant,
+                            .amount = record.amount});
   wallet.grants.insert(std::ranges::upper_bound(wallet.grants, order(index), {}, order), index);
   return true;
 }
@@ -101,8 +106,15 @@ bool Wallets::Apply(const GrantEndRecord& record) {
   if (status != TransferStatus::kCreated) return false;
   ++grant.ends;
   grant.removed += record.removed.n;
+  if (expired) breakage_.at(static_cast<std::size_t>(grant.made.unit)) += record.removed.n;
   grant.revoked = grant.revoked || !expired;
-  DropFinished(wallets_[grant.wallet]);
+  Wallet& wallet = wallets_[grant.wallet];
+  wallet.entries.push_back({.number = wallet.entries.size() + 1,
+                            .time = record.time,
+                            .move = expired ? WalletMove::kExpired : WalletMove::kRevoked,
+                            .grant = record.grant,
+                            .amount = record.removed});
+  DropFinished(wallet);
   return true;
 }
 
@@ -212,6 +224,19 @@ bool Wallets::NoteLow(const WalletId& id, Amount low, Instant now) {
   const bool first = is_low && !wallet.low;
   wallet.low = is_low;
   return first;
+}
+
+std::vector<WalletEntry> Wallets::Entries(const WalletId& id, std::uint64_t before,
+                                          std::size_t limit) const {
+  std::vector<WalletEntry> entries;
+  const Wallet* const wallet = FindWallet(id);
+  if (wallet == nullptr || before == 0) return entries;
+  const auto end =
+      static_cast<std::size_t>(std::min<std::uint64_t>(before - 1, wallet->entries.size()));
+  for (std::size_t at = end; at > 0 && entries.size() < limit; --at) {
+    entries.push_back(wallet->entries[at - 1]);
+  }
+  return entries;
 }
 
 std::optional<WalletView> Wallets::View(const WalletId& id, Instant now) const {

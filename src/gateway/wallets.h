@@ -57,6 +57,16 @@ struct WalletView {
   std::vector<GrantView> grants;  // in burn order, those that are over left out
 };
 
+// Something was put into a wallet or taken off it, other than by a request.
+enum class WalletMove : std::uint8_t { kGiven, kExpired, kRevoked };
+struct WalletEntry {
+  std::uint64_t number = 0;  // among the entries of the wallet, from 1, without gaps
+  Instant time;
+  WalletMove move = WalletMove::kGiven;
+  GrantId grant;
+  ledger::Amount amount;
+};
+
 // The operator's side of every flow, one account of each kind and unit, opened when it is first
 // needed.
 class OperatorAccounts {
@@ -110,6 +120,13 @@ class Wallets {
   bool NoteLow(const WalletId& id, ledger::Amount low, Instant now);
 
   std::optional<WalletView> View(const WalletId& id, Instant now) const;
+  // The wallet's last entries with a smaller number than `before`, at most `limit`, newest first.
+  std::vector<WalletEntry> Entries(const WalletId& id, std::uint64_t before,
+                                   std::size_t limit) const;
+  // What expired unused, ever, of all wallets of the unit.
+  ledger::Amount Breakage(ledger::Unit unit) const {
+    return ledger::Clipped(breakage_.at(static_cast<std::size_t>(unit)));
+  }
   std::size_t size() const { return wallets_.size(); }
   // For lists and sweeps: the wallet in this place, in the order they were first given something.
   WalletId WalletAt(std::size_t index) const { return wallets_[index].id; }
@@ -128,6 +145,7 @@ class Wallets {
     ledger::Unit unit = ledger::Unit::kQuotaToken;
     std::vector<std::uint32_t> grants;  // in burn order; those that are over leave at some time
     ledger::Sum spent_before = 0;       // of grants that left
+    std::vector<WalletEntry> entries;   // oldest first
     bool low = false;
   };
 
@@ -140,6 +158,7 @@ class Wallets {
 
   ledger::Book& book_;
   OperatorAccounts& operators_;
+  std::array<ledger::Sum, ledger::kUnitMax + 1> breakage_{};
   std::vector<Wallet> wallets_;
   std::vector<Grant> grants_;  // never removed: an id stays burned
   ledger::IdTable<WalletId, std::uint32_t, IdHash> wallet_index_;

@@ -518,6 +518,17 @@ std::optional<gateway::WalletView> CreditHost::Wallet(const gateway::WalletId& i
   return state_->machine.ViewWallet(id, state_->options.wall_now());
 }
 
+std::optional<ledger::GrantRecord> CreditHost::FindGrant(const gateway::GrantId& id) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.wallets().Find(id);
+}
+
+std::vector<gateway::WalletEntry> CreditHost::Entries(const gateway::WalletId& id,
+                                                      std::uint64_t before, std::size_t limit) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.wallets().Entries(id, before, limit);
+}
+
 std::optional<gateway::KeyStanding> CreditHost::Standing(const KeyId& key) {
   const std::lock_guard lock(state_->mutex);
   return state_->machine.Standing(key);

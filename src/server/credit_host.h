@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/result.h"
 #include "base/task.h"
@@ -128,6 +129,11 @@ class CreditHost {
   // Takes off every grant what has expired of it, so that the book says so too.
   void Sweep();
   std::optional<gateway::WalletView> Wallet(const gateway::WalletId& id);
+  // The grant as it was made; none if there is no such grant.
+  std::optional<ledger::GrantRecord> FindGrant(const gateway::GrantId& id);
+  // See Wallets::Entries.
+  std::vector<gateway::WalletEntry> Entries(const gateway::WalletId& id, std::uint64_t before,
+                                            std::size_t limit);
   std::optional<gateway::KeyStanding> Standing(const KeyId& key);
   gateway::CreditTotals Totals();
 

@@ -7,7 +7,9 @@
 #include <charconv>
 #include <utility>
 
+#include "config/price_codec.h"
 #include "policy/quote.h"
+#include "policy/wallet_rate.h"
 #include "store/canonical_json.h"
 #include "telemetry/log.h"
 
@@ -17,9 +19,9 @@ namespace {
 namespace json = boost::json;
 using store::CanonicalObject;
 using telemetry::ExchangeRecord;
-using telemetry::PriceKept;
 
 constexpr std::string_view kType = "weir.receipt/1";
+constexpr std::string_view kQuotaTokenUnit = "quota_token";
 constexpr std::string_view kRounding = "once, up, to a whole nano-USD";
 
 std::string Amount(NanoUsd amount) { return std::to_string(amount.n); }
@@ -37,19 +39,43 @@ std::string Amount(PicoUsd amount) {
   return negative ? "-" + text : text;
 }
 
-config::Price PriceOf(const PriceKept& kept) {
-  return {.input = kept.input,
-          .cached_input = kept.cached_input,
-          .cache_write = kept.cache_write,
-          .output = kept.output,
-          .per_request = kept.per_request,
-          .audio_second = kept.audio_second,
-          .version = kept.version};
+// The price of the admission, if it was kept.
+std::optional<config::Price> PriceOf(const ExchangeRecord& record) {
+  if (record.price.empty()) return std::nullopt;
+  const auto price = config::DecodePrice(
+      {reinterpret_cast<const std::uint8_t*>(record.price.data()), record.price.size()});
+  return price ? std::optional(*price) : std::nullopt;
 }
 
-std::string PriceJson(const PriceKept& price) {
+std::string Hex(std::string_view bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    text += {kDigits[byte >> 4], kDigits[byte & 15]};
+  }
+  return text;
+}
+
+std::optional<std::vector<std::uint8_t>> FromHex(std::string_view text) {
+  if (text.size() % 2 != 0 || text.size() > 2 * config::kPriceBytesMax) return std::nullopt;
+  std::vector<std::uint8_t> bytes;
+  for (std::size_t i = 0; i < text.size(); i += 2) {
+    std::uint8_t byte = 0;
+    const auto [end, error] = std::from_chars(text.data() + i, text.data() + i + 2, byte, 16);
+    if (error != std::errc() || end != text.data() + i + 2) return std::nullopt;
+    bytes.push_back(byte);
+  }
+  return bytes;
+}
+
+// The rates most prices have, for a reader, and the whole of it as the ledger keeps it: tiers and
+// the rest, too.
+std::string PriceJson(const config::Price& price, std::string_view bytes) {
   return CanonicalObject()
       .Number("version", price.version)
+      .Text("id", config::Format(config::IdOf(price)))
+      .Text("encoded", Hex(bytes))
       .Text("input_pico_usd", std::to_string(price.input.p))
       .Text("cached_input_pico_usd", std::to_string(price.cached_input.p))
       .Text("cache_write_pico_usd", std::to_string(price.cache_write.p))
@@ -68,20 +94,43 @@ std::string UsageJson(const Usage& usage) {
       .Number("output_tokens", usage.output_tokens)
       .Number("reasoning_tokens", usage.reasoning_tokens)
       .Number("audio_ms", usage.audio_ms)
+      .Number("cache_write_1h_tokens", usage.cache_write_1h_tokens)
+      .Number("input_audio_tokens", usage.input_audio_tokens)
+      .Number("output_audio_tokens", usage.output_audio_tokens)
+      .Number("tool_calls", usage.tool_calls)
+      .Number("images", usage.images)
+      .Number("video_ms", usage.video_ms)
+      // Its place in the price's list; -1 is the dearest.
+      .Number("image_kind",
+              usage.image_kind == kDearestImage ? -1 : static_cast<std::int64_t>(usage.image_kind))
       .Write();
 }
 
-std::string ChargeJson(const ExchangeRecord& record, const Usage& usage) {
+std::string WalletJson(const ExchangeRecord& record) {
+  if (!record.wallet) return "null";
+  const telemetry::WalletKept& wallet = *record.wallet;
+  return CanonicalObject()
+      .Text("unit", wallet.unit)
+      .Text("multiplier", policy::MultiplierText(wallet.multiplier_ppm))
+      .Number("multiplier_ppm", wallet.multiplier_ppm)
+      .Text("held", std::to_string(wallet.held))
+      .Text("charged", std::to_string(wallet.charged))
+      .Text("overrun", std::to_string(wallet.overrun))
+      .Text("left", std::to_string(wallet.left))
+      .Write();
+}
+
+std::string ChargeJson(const ExchangeRecord& record, const std::optional<config::Price>& price,
+                       const Usage& usage) {
   CanonicalObject charge;
   charge.Flag("due", record.charge)
       .Text("held_nano_usd", Amount(record.held))
       .Text("charged_nano_usd", Amount(record.charged))
       .Text("overrun_nano_usd", Amount(record.overrun))
       .Text("rounding", kRounding);
-  if (record.price.version != 0 && usage.source != UsageSource::kNone) {
-    const config::Price price = PriceOf(record.price);
-    charge.Text("exact_pico_usd", Amount(policy::ExactPrice(price, usage)))
-        .Text("price_nano_usd", Amount(policy::PriceOf(price, usage)));
+  if (price && usage.source != UsageSource::kNone) {
+    charge.Text("exact_pico_usd", Amount(policy::ExactPrice(*price, usage)))
+        .Text("price_nano_usd", Amount(policy::PriceOf(*price, usage)));
   } else {
     charge.Null("exact_pico_usd").Null("price_nano_usd");
   }
@@ -111,6 +160,7 @@ std::string HoldJson(const ExchangeRecord& record) {
   } else {
     hold.Null("output_tokens_granted");
   }
+  hold.Text("mode", record.adaptive ? "adaptive" : "strict");
   return hold.Write();
 }
 
@@ -230,6 +280,17 @@ std::string ExplanationJson(const ExchangeRecord& record) {
         "{} USD were held before the call, the most it could cost; {} USD were charged.",
         FormatUsd(record.held), FormatUsd(record.charged)));
   }
+  if (record.wallet) {
+    const bool tokens = record.wallet->unit == kQuotaTokenUnit;
+    const auto shown = [&](std::int64_t amount) {
+      return tokens ? fmt::format("{} quota tokens", amount)
+                    : fmt::format("{} USD", FormatUsd(NanoUsd{amount}));
+    };
+    say(fmt::format("The wallet paid {} of the {} that were held, {} the {}.",
+                    shown(record.wallet->charged), shown(record.wallet->held),
+                    policy::MultiplierText(record.wallet->multiplier_ppm),
+                    tokens ? "tokens" : "price"));
+  }
   if (record.overrun.n > 0) {
     say(fmt::format("It cost {} USD more than was held, which the operator bears.",
                     FormatUsd(record.overrun)));
@@ -243,11 +304,18 @@ std::string ExplanationJson(const ExchangeRecord& record) {
 
 }  // namespace
 
+std::string PriceBytes(const config::Price& price) {
+  std::vector<std::uint8_t> bytes;
+  config::EncodePrice(price, bytes);
+  return {bytes.begin(), bytes.end()};
+}
+
 std::string MakeReceipt(const ExchangeRecord& record, const identity::KeyRecord* key,
                         const config::Config& config, ReceiptView view,
                         const store::ReceiptKey& signer) {
   // What is shown is what was priced, so that a reader who multiplies arrives at the charge.
   const Usage usage = policy::Plausible(record.usage);
+  const std::optional<config::Price> price = PriceOf(record);
   std::vector<std::string> changes;
   for (const std::string_view change : Parts(record.changes)) {
     changes.push_back(store::CanonicalText(change));
@@ -277,9 +345,10 @@ std::string MakeReceipt(const ExchangeRecord& record, const identity::KeyRecord*
       .TextOrNull("session", record.sticky)
       .Number("queue_position", record.queue_position)
       .Json("usage", UsageJson(usage))
-      .Json("price", record.price.version == 0 ? "null" : PriceJson(record.price))
+      .Json("price", price ? PriceJson(*price, record.price) : "null")
       .Json("hold", HoldJson(record))
-      .Json("charge", ChargeJson(record, usage))
+      .Json("charge", ChargeJson(record, price, usage))
+      .Json("wallet", WalletJson(record))
       .Json("ledger", LedgerJson(record))
       .Json("hang_up", HangUpJson(record))
       .Json("limits", LimitsJson(record))
@@ -360,6 +429,77 @@ UsageSource SourceOf(std::string_view name) {
   return UsageSource::kNone;
 }
 
+// The whole price. That it is what the other members show is checked, too.
+config::Price PriceIn(Fields& fields, std::vector<std::string>& faults) {
+  config::Price price;
+  price.input = {fields.Number("price", "input_pico_usd")};
+  price.cached_input = {fields.Number("price", "cached_input_pico_usd")};
+  price.cache_write = {fields.Number("price", "cache_write_pico_usd")};
+  price.output = {fields.Number("price", "output_pico_usd")};
+  price.per_request = {fields.Number("price", "request_nano_usd")};
+  price.audio_second = {fields.Number("price", "audio_second_nano_usd")};
+  if (fields.At("price", "encoded") == nullptr) return price;  // of before prices had more
+  const auto bytes = FromHex(fields.Text("price", "encoded"));
+  const auto whole = bytes ? config::DecodePrice(*bytes)
+                           : std::expected<config::Price, config::PriceDecodeFault>(
+                                 std::unexpected(config::PriceDecodeFault::kMalformed));
+  if (!whole) {
+    faults.emplace_back("price.encoded is no price");
+    return price;
+  }
+  if (price.input != whole->input || price.cached_input != whole->cached_input ||
+      price.cache_write != whole->cache_write || price.output != whole->output ||
+      price.per_request != whole->per_request || price.audio_second != whole->audio_second) {
+    faults.emplace_back("price.encoded is another price than the rates beside it");
+  }
+  return *whole;
+}
+
+Usage UsageIn(Fields& fields) {
+  Usage usage{.input_tokens = fields.Number("usage", "input_tokens"),
+              .cached_input_tokens = fields.Number("usage", "cached_input_tokens"),
+              .cache_write_tokens = fields.Number("usage", "cache_write_tokens"),
+              .output_tokens = fields.Number("usage", "output_tokens"),
+              .reasoning_tokens = fields.Number("usage", "reasoning_tokens"),
+              .source = SourceOf(fields.Text("usage", "source")),
+              .audio_ms = fields.Number("usage", "audio_ms")};
+  if (fields.At("usage", "video_ms") == nullptr) return usage;  // of before there was more
+  usage.cache_write_1h_tokens = fields.Number("usage", "cache_write_1h_tokens");
+  usage.input_audio_tokens = fields.Number("usage", "input_audio_tokens");
+  usage.output_audio_tokens = fields.Number("usage", "output_audio_tokens");
+  usage.tool_calls = fields.Number("usage", "tool_calls");
+  usage.images = fields.Number("usage", "images");
+  usage.video_ms = fields.Number("usage", "video_ms");
+  const json::value* kind = fields.At("usage", "image_kind");
+  if (kind != nullptr && kind->is_int64() && kind->get_int64() >= 0 &&
+      kind->get_int64() < kDearestImage) {
+    usage.image_kind = static_cast<std::uint32_t>(kind->get_int64());
+  }
+  return usage;
+}
+
+policy::WalletRate RateIn(Fields& fields) {
+  return {.unit = fields.Text("wallet", "unit") == kQuotaTokenUnit ? ledger::Unit::kQuotaToken
+                                                                   : ledger::Unit::kNanoUsd,
+          .multiplier_ppm =
+              std::min(fields.Number("wallet", "multiplier_ppm"), policy::kMultiplierMax)};
+}
+
+// What the wallet paid follows from the usage and the multiplier.
+template <class Differs>
+void CheckWallet(Fields& fields, const config::Price& price, const Usage& usage,
+                 const Differs& differs) {
+  const policy::WalletRate rate = RateIn(fields);
+  const ledger::Amount held{fields.Number("wallet", "held")};
+  const ledger::Amount cost =
+      fields.Flag("charge", "due") ? policy::WalletPriceOf(rate, price, usage) : ledger::Amount{0};
+  const ledger::Amount charged = std::min(cost, held);
+  differs("wallet.charged", fields.Text("wallet", "charged"), std::to_string(charged.n));
+  differs("wallet.overrun", fields.Text("wallet", "overrun"), std::to_string((cost - charged).n));
+  differs("wallet.multiplier", fields.Text("wallet", "multiplier"),
+          policy::MultiplierText(rate.multiplier_ppm));
+}
+
 // Whether the amounts follow from one another, as far as the receipt tells.
 void CheckAmounts(const json::object& root, std::vector<std::string>& faults) {
   Fields fields(root);
@@ -375,20 +515,8 @@ void CheckAmounts(const json::object& root, std::vector<std::string>& faults) {
                                  charged.n, held.n));
   }
   if (!fields.Null("price")) {
-    config::Price price;
-    price.input = {fields.Number("price", "input_pico_usd")};
-    price.cached_input = {fields.Number("price", "cached_input_pico_usd")};
-    price.cache_write = {fields.Number("price", "cache_write_pico_usd")};
-    price.output = {fields.Number("price", "output_pico_usd")};
-    price.per_request = {fields.Number("price", "request_nano_usd")};
-    price.audio_second = {fields.Number("price", "audio_second_nano_usd")};
-    const Usage usage{.input_tokens = fields.Number("usage", "input_tokens"),
-                      .cached_input_tokens = fields.Number("usage", "cached_input_tokens"),
-                      .cache_write_tokens = fields.Number("usage", "cache_write_tokens"),
-                      .output_tokens = fields.Number("usage", "output_tokens"),
-                      .reasoning_tokens = fields.Number("usage", "reasoning_tokens"),
-                      .source = SourceOf(fields.Text("usage", "source")),
-                      .audio_ms = fields.Number("usage", "audio_ms")};
+    const config::Price price = PriceIn(fields, faults);
+    const Usage usage = UsageIn(fields);
     NanoUsd cost;
     if (usage.source != UsageSource::kNone) {
       cost = policy::PriceOf(price, usage);
@@ -399,13 +527,19 @@ void CheckAmounts(const json::object& root, std::vector<std::string>& faults) {
     if (!fields.Flag("charge", "due")) cost = {};
     differs("charge.charged_nano_usd", Amount(charged), Amount(std::min(cost, held)));
     differs("charge.overrun_nano_usd", Amount(overrun), Amount(cost - std::min(cost, held)));
-    if (!fields.Null("hold")) {
-      const NanoUsd hold =
-          policy::HoldOf(price, {.input = fields.Number("hold", "input_tokens_bound"),
-                                 .output = fields.Number("hold", "output_tokens_bound"),
-                                 .audio_ms = fields.Number("hold", "audio_ms_bound")});
-      differs("charge.held_nano_usd", Amount(held), Amount(hold));
+    // A hold that grew was rounded each time and need not have come to its bound.
+    const bool strict = fields.Text("hold", "mode") != "adaptive";
+    if (!fields.Null("hold") && strict) {
+      const policy::TokenBounds bounds{.input = fields.Number("hold", "input_tokens_bound"),
+                                       .output = fields.Number("hold", "output_tokens_bound"),
+                                       .audio_ms = fields.Number("hold", "audio_ms_bound")};
+      differs("charge.held_nano_usd", Amount(held), Amount(policy::HoldOf(price, bounds)));
+      if (!fields.Null("wallet")) {
+        differs("wallet.held", fields.Text("wallet", "held"),
+                std::to_string(policy::WalletHoldOf(RateIn(fields), price, bounds).n));
+      }
     }
+    if (!fields.Null("wallet")) CheckWallet(fields, price, usage, differs);
   }
   if (!fields.missing().empty()) faults.push_back(fields.missing() + " is missing or no amount");
 }

@@ -26,6 +26,10 @@ namespace weir::server {
 
 enum class ReceiptView : std::uint8_t { kOwner, kOperator };
 
+// A price as the record of an exchange keeps it. REQUIRES one that PriceFault finds nothing wrong
+// with, as every price of a configuration is.
+std::string PriceBytes(const config::Price& price);
+
 // FROZEN as "weir.receipt/1": members are added under that name, never changed or taken out.
 //   key  null when it is gone from the key store
 std::string MakeReceipt(const telemetry::ExchangeRecord& record, const identity::KeyRecord* key,

@@ -39,7 +39,13 @@ struct ReceiptDesk::State {
 
   std::mutex mutex;  // everything below
   std::condition_variable wake;
+  struct Work {
+    KeyId key;
+    Job job;
+  };
+
   std::vector<Waiting> queue;
+  std::vector<Work> jobs;
   std::size_t waiting = 0;  // in the queue, or in the thread's hands
   std::map<KeyId, std::size_t> per_key;
   bool stopping = false;
@@ -50,14 +56,30 @@ struct ReceiptDesk::State {
   bool Answer(Waiting& asked);
   bool MayStillCome(const Waiting& asked) const;
   void Finish(Waiting& asked, Result<std::string> answer);
+  bool Enter(const KeyId& asker);
+  void Leave(const KeyId& asker);
 };
+
+// Both REQUIRE the mutex.
+bool ReceiptDesk::State::Enter(const KeyId& asker) {
+  if (stopping || waiting >= options.waiting_max) return false;
+  const auto known = per_key.find(asker);
+  if (known != per_key.end() && known->second >= options.waiting_per_key_max) return false;
+  ++per_key[asker];
+  ++waiting;
+  return true;
+}
+
+void ReceiptDesk::State::Leave(const KeyId& asker) {
+  --waiting;
+  const auto of_key = per_key.find(asker);
+  if (--of_key->second == 0) per_key.erase(of_key);
+}
 
 void ReceiptDesk::State::Finish(Waiting& asked, Result<std::string> answer) {
   {
     const std::lock_guard lock(mutex);
-    --waiting;
-    const auto of_key = per_key.find(asked.lookup.key->id);
-    if (--of_key->second == 0) per_key.erase(of_key);
+    Leave(asked.lookup.key->id);
   }
   asked.lookup.done(std::move(answer));
 }
@@ -88,12 +110,20 @@ void ReceiptDesk::State::Run() {
   pthread_setname_np(pthread_self(), "weir-receipt");
   std::vector<Waiting> batch;
   std::vector<Waiting> again;
+  std::vector<Work> doing;
   std::unique_lock lock(mutex);
   while (true) {
-    wake.wait(lock, [&] { return stopping || !queue.empty(); });
+    wake.wait(lock, [&] { return stopping || !queue.empty() || !jobs.empty(); });
     batch.swap(queue);
+    doing.swap(jobs);
     const bool last = stopping;
     lock.unlock();
+    for (Work& work : doing) {
+      work.job(last);
+      const std::lock_guard left(mutex);
+      Leave(work.key);
+    }
+    doing.clear();
     if (last) {
       for (Waiting& asked : batch) {
         Finish(asked,
@@ -116,7 +146,8 @@ void ReceiptDesk::State::Run() {
     batch.clear();
     lock.lock();
     if (again.empty()) continue;
-    wake.wait_for(lock, std::chrono::nanoseconds(options.pace.ns), [&] { return stopping; });
+    wake.wait_for(lock, std::chrono::nanoseconds(options.pace.ns),
+                  [&] { return stopping || !jobs.empty(); });
     for (Waiting& asked : again) queue.push_back(std::move(asked));
     again.clear();
   }
@@ -146,14 +177,21 @@ bool ReceiptDesk::Ask(Lookup lookup) {
   State& state = *state_;
   {
     const std::lock_guard lock(state.mutex);
-    if (state.stopping || state.waiting >= state.options.waiting_max) return false;
-    std::size_t& of_key = state.per_key[lookup.key->id];
-    if (of_key >= state.options.waiting_per_key_max) return false;
-    ++of_key;
-    ++state.waiting;
+    if (!state.Enter(lookup.key->id)) return false;
     state.queue.push_back(
         {.lookup = std::move(lookup),
          .until = Clock::now() + std::chrono::nanoseconds(state.options.patience.ns)});
+  }
+  state.wake.notify_one();
+  return true;
+}
+
+bool ReceiptDesk::Run(const KeyId& key, Job job) {
+  State& state = *state_;
+  {
+    const std::lock_guard lock(state.mutex);
+    if (!state.Enter(key)) return false;
+    state.jobs.push_back({key, std::move(job)});
   }
   state.wake.notify_one();
   return true;

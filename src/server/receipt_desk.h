@@ -1,5 +1,6 @@
 // Looks up receipts for workers, which must not wait for a disk: one thread for the process, one
-// ReceiptPort for each worker.
+// ReceiptPort for each worker. What else a caller may ask that needs a disk runs there too
+// (server/wallet_desk).
 //
 //   worker   Find() -> lock { queue } -> sleeps
 //   weir-receipt   takes the queue; reads the request log; what is not there yet is looked for
@@ -60,6 +61,12 @@ class ReceiptDesk {
   };
   // Any thread. False when too many wait: `done` is then not called.
   bool Ask(Lookup lookup);
+
+  // Runs something on the desk's thread, before the lookups that wait, within the same bounds. It
+  // is told whether the desk stops: then it must do no more than say so to whoever waits.
+  //   returns  false when too many wait: `job` is then not called
+  using Job = std::function<void(bool stopping)>;
+  bool Run(const KeyId& key, Job job);
 
  private:
   struct State;

@@ -33,6 +33,15 @@ identity::KeyRecord Owner() {
   return key;
 }
 
+config::Price PriceServed() {
+  return {.input = {2'500'000},
+          .cached_input = {250'000},
+          .cache_write = {2'500'000},
+          .output = {15'000'001},
+          .per_request = {7},
+          .version = 3};
+}
+
 // 400 tokens in, 100 of them cached, 20 out: 750,000,000 + 25,000,000 + 300,000,000 pUSD.
 ExchangeRecord Served() {
   ExchangeRecord record;
@@ -56,13 +65,7 @@ ExchangeRecord Served() {
                   .cached_input_tokens = 100,
                   .output_tokens = 20,
                   .source = UsageSource::kProvider};
-  record.price = {.version = 3,
-                  .input = {2'500'000},
-                  .cached_input = {250'000},
-                  .cache_write = {2'500'000},
-                  .output = {15'000'001},
-                  .per_request = {7},
-                  .audio_second = {}};
+  record.price = PriceBytes(PriceServed());
   record.charge = true;
   record.input_tokens_bound = 2000;
   record.output_tokens_bound = 100;
@@ -190,6 +193,71 @@ TEST(MakeReceipt, EveryKindOfEnding_HasOneThatHolds) {
   EXPECT_THAT(Receipt(old), HasSubstr(R"("price":null)"));
 }
 
+// (400 + 20) x 3 of a wallet that held (2000 + 100) x 3.
+ExchangeRecord FromAWallet() {
+  ExchangeRecord record = Served();
+  record.wallet = {.unit = "quota_token",
+                   .multiplier_ppm = 3'000'000,
+                   .held = 6300,
+                   .charged = 1260,
+                   .overrun = 0,
+                   .left = 98'740};
+  return record;
+}
+
+TEST(MakeReceipt, OfAWallet_FollowsFromUsageAndMultiplier) {
+  const std::string text = Receipt(FromAWallet());
+  EXPECT_EQ(FaultsOf(text), "");
+  EXPECT_THAT(text, HasSubstr(R"("wallet":{"charged":"1260","held":"6300","left":"98740",)"
+                              R"("multiplier":"x3","multiplier_ppm":3000000,"overrun":"0",)"
+                              R"("unit":"quota_token"})"));
+  EXPECT_THAT(text, HasSubstr("The wallet paid 1260 quota tokens of the 6300"));
+  EXPECT_THAT(Receipt(Served()), HasSubstr(R"("wallet":null)"));
+
+  ExchangeRecord more = FromAWallet();  // than its multiplier makes of it
+  more.wallet->charged = 1261;
+  EXPECT_EQ(FaultsOf(Receipt(more)), "wallet.charged is 1261, not 1260\n");
+  more = FromAWallet();
+  more.wallet->held = 6301;
+  EXPECT_EQ(FaultsOf(Receipt(more)), "wallet.held is 6301, not 6300\n");
+  more = FromAWallet();
+  more.wallet->multiplier_ppm = 4'000'000;
+  EXPECT_THAT(FaultsOf(Receipt(more)), HasSubstr("wallet.charged is 1260, not 1680"));
+
+  ExchangeRecord grew = FromAWallet();  // a hold that ended before its bound
+  grew.adaptive = true;
+  grew.wallet->held = 3000;
+  grew.held = NanoUsd{2'000'000};
+  EXPECT_EQ(FaultsOf(Receipt(grew)), "");
+  grew.wallet->held = 1000;
+  EXPECT_THAT(FaultsOf(Receipt(grew)), HasSubstr("wallet.charged is 1260, not 1000"));
+}
+
+TEST(MakeReceipt, TheWholePrice_IsThere) {
+  ExchangeRecord record = Served();
+  config::Price price = PriceServed();
+  price.tool_call = {1000};
+  price.input_audio = {5'000'000};
+  config::TokenRates dear = config::BaseRates(price);
+  dear.input = {9'000'000};
+  dear.input_audio = {9'000'000};
+  price.tiers = {{300, dear}};
+  record.price = PriceBytes(price);
+  record.usage.input_audio_tokens = 50;
+  record.usage.tool_calls = 2;
+  record.held = policy::HoldOf(price, {.input = 2000, .output = 100});
+  record.charged = std::min(record.held, policy::PriceOf(price, record.usage));
+  record.overrun = policy::PriceOf(price, record.usage) - record.charged;
+  const std::string text = Receipt(record);
+  EXPECT_EQ(FaultsOf(text), "");
+  EXPECT_THAT(text, HasSubstr(R"("tool_calls":2)"));
+  // The rates that are shown are not the whole of it, so another whole is noticed, too.
+  const auto at = text.find(R"("encoded":")") + 11;
+  std::string changed = text;
+  changed.replace(at, text.find('"', at) - at, "01");
+  EXPECT_THAT(FaultsOf(changed), HasSubstr("price.encoded"));
+}
+
 TEST(MakeReceipt, WhatAnUpstreamMadeUp_StaysInRange) {
   ExchangeRecord record = Served();
   record.usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, UsageSource::kProvider,
@@ -197,13 +265,8 @@ TEST(MakeReceipt, WhatAnUpstreamMadeUp_StaysInRange) {
   record.model = "\xFF\"\n";
   record.attempts_told = "nonsense, a b, , x y z w";
   record.total = {INT64_MAX / 4};
-  const config::Price price{.input = record.price.input,
-                            .cached_input = record.price.cached_input,
-                            .cache_write = record.price.cache_write,
-                            .output = record.price.output,
-                            .per_request = record.price.per_request};
   record.charged = record.held;
-  record.overrun = policy::PriceOf(price, record.usage) - record.held;
+  record.overrun = policy::PriceOf(PriceServed(), record.usage) - record.held;
   EXPECT_EQ(FaultsOf(Receipt(record)), "");
 }
 

@@ -16,6 +16,7 @@
 
 #include "config/accounts.h"
 #include "config/diff.h"
+#include "gateway/wallet_owner.h"
 #include "identity/key_record.h"
 #include "store/pepper.h"
 #include "store/sqlite_journal.h"
@@ -26,6 +27,9 @@ namespace {
 constexpr rlim_t kDescriptorsWanted = 1 << 20;
 // After the drain deadline: how long cut exchanges may take to settle.
 constexpr Duration kCutDeadline = Seconds(5);
+
+// Frozen: grants are on disk.
+constexpr std::uint64_t kPrepaidScope = 0x70726570616964;
 
 Tick MonotonicNow() {
   timespec now{};
@@ -109,6 +113,9 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
                                             store::MasterKeySource(dir, options.master_key));
   if (!accounts) return std::unexpected(accounts.error());
   accounts_ = std::move(*accounts);
+  auto wallets = store::WalletStore::Open(dir + "/wallets.db");
+  if (!wallets) return std::unexpected(wallets.error());
+  wallets_ = std::move(*wallets);
 
   auto journal = store::SqliteJournal::Open(dir + "/ledger.db", options.config.durability);
   if (!journal) return std::unexpected(journal.error());
@@ -170,10 +177,31 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
                           }});
   auto receipt_key = store::ReceiptKey::LoadOrCreate(dir);
   if (!receipt_key) return std::unexpected(receipt_key.error());
+  teller_ = std::make_unique<Teller>(*wallets_, *requests_, *credit_, *pepper_,
+                                     Teller::Options{.wall_now = WallNow});
   ReceiptDesk::Options desk_options;
   desk_options.wall_now = WallNow;
   receipts_ =
       std::make_unique<ReceiptDesk>(*requests_, *std::move(receipt_key), std::move(desk_options));
+  return {};
+}
+
+// What the file gives a key once in its life. The grant's id is made of the key's, so a start that
+// was cut off, or any later one, gives nothing twice; a changed amount changes nothing.
+Result<void> Server::EnsurePrepaid(const config::Config& config, const config::KeySpec& spec,
+                                   const identity::KeyRecord& key) {
+  const config::Package& package =
+      config.packages[config.PackageOf(key.name, key.workspace, key.package)];
+  const auto unit = gateway::UnitOf(package.wallet);
+  if (spec.prepaid == 0 || !unit) return {};
+  const ledger::GrantId id{{key.id.high, key.id.low ^ kPrepaidScope}};
+  if (credit_->FindGrant(id)) return {};
+  const auto given = credit_->Give({.time = {},
+                                    .grant = id,
+                                    .wallet = gateway::WalletOf(key, *unit),
+                                    .unit = *unit,
+                                    .amount = gateway::WalletAmount(spec.prepaid, *unit)});
+  if (!given) return std::unexpected(given.error());
   return {};
 }
 
@@ -186,6 +214,7 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
         spec.environment.empty() ? config.environment : spec.environment;
     const identity::KeyRecordPtr existing = keys_->FindByName(spec.name);
     if (existing) {
+      if (auto given = EnsurePrepaid(config, spec, *existing); !given) return given;
       identity::KeyRecord wanted = *existing;
       wanted.environment = environment;
       wanted.permissions = spec.permissions;
@@ -237,6 +266,7 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
                                           spec.secret, now);
     const store::AuditNote note{now, "config", "create", "named in the configuration file"};
     if (auto inserted = keys_->Insert(made.record, note); !inserted) return inserted;
+    if (auto given = EnsurePrepaid(config, spec, made.record); !given) return given;
     first_secrets_.push_back({spec.name, std::move(made.secret)});
   }
   return {};
@@ -246,8 +276,8 @@ void Server::MakeWorkers(const ServerOptions& options) {
   const auto cores = static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
   const std::int32_t count = options.config.workers > 0 ? options.config.workers : cores;
   metrics_ = std::make_unique<telemetry::Metrics>(count, options.version, started_at_);
-  shared_ = std::make_unique<SessionShared>(
-      SessionShared{*log_, *metrics_, *requests_, *receipts_, *replies_, draining_, options.page});
+  shared_ = std::make_unique<SessionShared>(SessionShared{
+      *log_, *metrics_, *requests_, *receipts_, *replies_, *teller_, draining_, options.page});
   const auto snapshot = std::make_shared<const gateway::Snapshot>(
       gateway::Snapshot{config_, keys_->table(), pepper_});
   pool_ = std::make_unique<PoolHost>(
@@ -293,6 +323,14 @@ void Server::RegisterGauges() {
                      [this] { return static_cast<std::int64_t>(credit_->Totals().requests_open); });
   metrics_->AddGauge("weir_keys", "API keys, revoked ones included.", "",
                      [this] { return static_cast<std::int64_t>(keys_->table()->size()); });
+  for (const auto& [unit, labels] :
+       {std::pair(ledger::Unit::kNanoUsd, "unit=\"nano_usd\""),
+        std::pair(ledger::Unit::kQuotaToken, "unit=\"quota_token\"")}) {
+    metrics_->AddCounter("weir_wallet_breakage_total", "What expired unused of grants, by unit.",
+                         labels, [this, of = unit] {
+                           return credit_->Totals().breakage.at(static_cast<std::size_t>(of)).n;
+                         });
+  }
   pool_metrics_.Register(*metrics_, *pool_, [this] { return config(); });
 }
 

@@ -31,11 +31,13 @@
 #include "server/receipt_desk.h"
 #include "server/reply_shelf.h"
 #include "server/session.h"
+#include "server/wallet_desk.h"
 #include "server/worker.h"
 #include "store/account_store.h"
 #include "store/ballast.h"
 #include "store/key_store.h"
 #include "store/request_log.h"
+#include "store/wallet_store.h"
 #include "telemetry/log.h"
 #include "telemetry/metrics.h"
 
@@ -97,6 +99,7 @@ class Server {
   std::shared_ptr<const config::Config> file() const;    // what the file says of it
   store::KeyStore& keys() { return *keys_; }
   store::AccountStore& accounts() { return *accounts_; }
+  store::WalletStore& wallets() { return *wallets_; }
   const identity::Pepper& pepper() const { return *pepper_; }
   store::RequestLog& requests() { return *requests_; }
   const store::ReceiptKey& receipt_key() const { return receipts_->key(); }
@@ -113,6 +116,8 @@ class Server {
   Server() = default;
   Result<void> OpenStores(const ServerOptions& options);
   Result<void> EnsureKeys(const config::Config& config);
+  Result<void> EnsurePrepaid(const config::Config& config, const config::KeySpec& spec,
+                             const identity::KeyRecord& key);
   void MakeWorkers(const ServerOptions& options);
   void RegisterGauges();
   void LogRest(const routing::RestBegan& rest);
@@ -140,10 +145,12 @@ class Server {
   std::unique_ptr<telemetry::Metrics> metrics_;
   std::unique_ptr<store::KeyStore> keys_;
   std::unique_ptr<store::AccountStore> accounts_;
+  std::unique_ptr<store::WalletStore> wallets_;
   std::unique_ptr<store::RequestLog> requests_;
-  std::unique_ptr<ReceiptDesk> receipts_;
-  std::unique_ptr<ReplyShelf> replies_;
   std::unique_ptr<CreditHost> credit_;
+  std::unique_ptr<Teller> teller_;
+  std::unique_ptr<ReplyShelf> replies_;
+  std::unique_ptr<ReceiptDesk> receipts_;  // its thread uses the teller
   PoolMetrics pool_metrics_;
   std::unique_ptr<PoolHost> pool_;
   std::unique_ptr<SessionShared> shared_;

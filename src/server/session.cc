@@ -55,7 +55,9 @@ Session::Session(std::int32_t worker, const SessionShared& shared, net::Loop& lo
       accounts_(accounts),
       snapshot_(std::move(snapshot)),
       receipts_(shared.receipts, [&loop](std::function<void()> f) { loop.Post(std::move(f)); }),
-      replies_(shared.replies, [&loop](std::function<void()> f) { loop.Post(std::move(f)); }) {}
+      replies_(shared.replies, [&loop](std::function<void()> f) { loop.Post(std::move(f)); }),
+      wallets_(shared.teller, shared.receipts,
+               [&loop](std::function<void()> f) { loop.Post(std::move(f)); }) {}
 
 std::string Session::BadRequestBody(int status, std::string_view reason) {
   std::string body = "{\"error\":{\"message\":";
@@ -93,7 +95,13 @@ Task<void> Session::Handle(const gateway::RequestHead& head, gateway::Downstream
   x.snapshot = snapshot.get();
   x.reader = &reader_;
   x.timings.started_at = started_at;
-  gateway::Ports ports{downstream, upstreams_, credit_, accounts_, &receipts_, &replies_};
+  gateway::Ports ports{.downstream = downstream,
+                       .upstreams = upstreams_,
+                       .credit = credit_,
+                       .accounts = accounts_,
+                       .receipts = &receipts_,
+                       .replies = &replies_,
+                       .wallets = &wallets_};
   co_await gateway::Serve(x, ports, loop_);
   Record(x);
 }
@@ -150,13 +158,7 @@ void RecordAdmission(const gateway::Exchange& x, telemetry::ExchangeRecord& reco
   if (x.plan.model == nullptr) return;
   record.model_charged = x.plan.model->id;
   const gateway::Quote& quote = x.plan.quote;
-  record.price = {.version = quote.price.version,
-                  .input = quote.price.input,
-                  .cached_input = quote.price.cached_input,
-                  .cache_write = quote.price.cache_write,
-                  .output = quote.price.output,
-                  .per_request = quote.price.per_request,
-                  .audio_second = quote.price.audio_second};
+  record.price = PriceBytes(quote.price);
   record.budget = x.principal->key->limits.budget;
   record.budget_remaining = admission.budget_remaining;
   if (admission.position.n == 0) return;
@@ -169,6 +171,25 @@ void RecordAdmission(const gateway::Exchange& x, telemetry::ExchangeRecord& reco
   record.output_tokens_granted = admission.clamped ? admission.output_tokens_granted : 0;
   record.hold_position = admission.position.n;
   record.settle_position = x.settlement.position.n;
+  record.adaptive = gateway::HoldModeOf(x) == gateway::HoldMode::kAdaptive;
+  if (const auto& rate = x.settlement.wallet) {
+    record.wallet = {.unit = rate->unit == ledger::Unit::kQuotaToken ? "quota_token" : "nano_usd",
+                     .multiplier_ppm = rate->multiplier_ppm,
+                     .held = admission.wallet_held.n,
+                     .charged = x.settlement.wallet_charged.n,
+                     .overrun = x.settlement.wallet_overrun.n,
+                     .left = x.settlement.wallet_remaining.n,
+                     .low = x.settlement.wallet_low};
+  }
+}
+
+// An operator's chance to sell the next pack before calls fail.
+void TellLow(const gateway::Exchange& x, const telemetry::WalletKept& wallet, telemetry::Log& log) {
+  const identity::KeyRecord& key = *x.principal->key;
+  const std::string owner =
+      key.workspace.empty() ? "key:key_" + ToString(key.id) : "workspace:" + key.workspace;
+  log.Write(telemetry::Level::kWarning, "wallet is low",
+            {{"owner", owner}, {"unit", wallet.unit}, {"left", wallet.left}});
 }
 
 }  // namespace
@@ -206,6 +227,7 @@ void Session::Record(gateway::Exchange& x) {
   record.queue_position = x.routing.queue_position;
   RecordAdmission(x, record);
   shared_.metrics.RecordExchange(worker_, record);
+  if (record.wallet && record.wallet->low) TellLow(x, *record.wallet, shared_.log);
   if (x.config().log_exchanges) shared_.log.Exchange(record);
   shared_.requests.Append(record);
 }

@@ -17,6 +17,7 @@
 #include "net/loop.h"
 #include "server/receipt_desk.h"
 #include "server/reply_shelf.h"
+#include "server/wallet_desk.h"
 #include "store/request_log.h"
 #include "telemetry/log.h"
 #include "telemetry/metrics.h"
@@ -37,6 +38,7 @@ struct SessionShared {
   store::RequestLog& requests;
   ReceiptDesk& receipts;
   ReplyShelf& replies;
+  Teller& teller;
   const std::atomic<bool>& draining;
   // The page at a path of the gateway's own ("/llms.txt"), or none. `host` is the request's.
   std::function<std::optional<Page>(const config::Config& config, std::string_view path,
@@ -71,6 +73,7 @@ class Session final : public net::HttpHandler {
   dialect::RequestReader reader_;
   ReceiptPort receipts_;
   ReplyPort replies_;
+  WalletPort wallets_;
 };
 
 // Where the key that receipts are checked with is published, for everybody.

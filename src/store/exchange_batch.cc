@@ -3,17 +3,22 @@
 #include <bit>
 #include <cstring>
 #include <string>
+#include <vector>
+
+#include "config/price_codec.h"
 
 namespace weir::store {
 namespace {
 
-constexpr std::uint8_t kVersion = 3;
+constexpr std::uint8_t kVersion = 4;
+constexpr std::uint8_t kVersionBeforeWallets = 3;
 constexpr std::uint8_t kVersionBeforeReceipts = 2;
 constexpr std::uint8_t kVersionBeforeAudio = 1;
 constexpr std::int64_t kFlagStream = 1;
 constexpr std::int64_t kFlagSandbox = 2;
 constexpr std::int64_t kFlagCharge = 4;
 constexpr std::int64_t kFlagBudget = 8;
+constexpr std::int64_t kFlagAdaptive = 16;
 constexpr std::size_t kIdBytes = 16;
 constexpr std::size_t kVarintBytesMax = 10;
 // A word that is longer is appended on its own; nearly all are shorter.
@@ -58,6 +63,7 @@ constexpr std::string_view kSticky[] = {"", "kept", "away", "escaped"};
 constexpr std::string_view kHangUpRules[] = {"", "abort_and_bill_observed", "abort_and_void",
                                              "drain_and_bill"};
 constexpr std::string_view kUpstreamKinds[] = {"", "sandbox", "openai", "anthropic", "gemini"};
+constexpr std::string_view kWalletUnits[] = {"", "nano_usd", "quota_token"};
 constexpr int kChoiceBits = 4;
 
 // 0, the empty word, for one that is not in the list.
@@ -75,21 +81,7 @@ std::string_view WordAt(const std::string_view (&list)[kSize], std::int64_t choi
   return at < kSize ? list[at] : std::string_view();
 }
 
-constexpr std::size_t kPriceNumbers = 7;
-
-// As a word: its length plus one, then its bytes; none for version 0.
-std::uint8_t* PutPrice(const telemetry::PriceKept& price, std::uint8_t* to) {
-  const std::int64_t rates[kPriceNumbers] = {
-      price.version,  price.input.p,       price.cached_input.p, price.cache_write.p,
-      price.output.p, price.per_request.n, price.audio_second.n};
-  static_assert(kPriceNumbers * kVarintBytesMax < 0x7F, "its length takes one byte");
-  std::uint8_t* const length = to++;
-  if (price.version != 0) {
-    for (const std::int64_t rate : rates) to = PutVarint(ZigZag(rate), to);
-  }
-  *length = static_cast<std::uint8_t>(to - length);
-  return to;
-}
+constexpr std::size_t kPriceNumbers = 7;  // of version 3
 
 }  // namespace
 
@@ -111,7 +103,7 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
 
   std::uint8_t key[kIdBytes];
   PutId(record.key, key);
-  const std::string_view words[ExchangeReader::kPrice] = {
+  const std::string_view words[ExchangeReader::kWords] = {
       {reinterpret_cast<const char*>(key), record.key.empty() ? 0 : kIdBytes},
       record.operation,
       record.model,
@@ -119,8 +111,9 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
       record.upstream,
       record.model_charged,
       record.changes,
-      record.attempts_told};
-  for (std::size_t i = 0; i < ExchangeReader::kPrice; ++i) {
+      record.attempts_told,
+      record.price};
+  for (std::size_t i = 0; i < ExchangeReader::kWords; ++i) {
     const std::string_view word = words[i];
     Place& before = words_[i];
     if (word.size() == before.size &&
@@ -140,54 +133,35 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
     }
   }
 
-  // The last word. It is seldom another than before, and only then worth encoding.
-  if (record.price == price_) {
-    *to++ = 0;
-  } else {
-    price_ = record.price;
-    to = PutPrice(price_, to);
-  }
-
+  const telemetry::WalletKept wallet = record.wallet.value_or(telemetry::WalletKept{});
   const auto started =
       static_cast<std::uint64_t>(record.started_at.ns / 1000) - MicrosecondOf(record.request);
   const std::int64_t numbers[ExchangeReader::kNumbers] = {
-      static_cast<std::int64_t>(started),
-      Code(record.ending),
-      Code(record.refusal),
-      record.status,
+      static_cast<std::int64_t>(started), Code(record.ending), Code(record.refusal), record.status,
       record.attempts,
       (record.stream ? kFlagStream : 0) | (record.sandbox ? kFlagSandbox : 0) |
-          (record.charge ? kFlagCharge : 0) | (record.budget ? kFlagBudget : 0),
-      Code(record.usage.source),
-      record.usage.input_tokens,
-      record.usage.cached_input_tokens,
-      record.usage.cache_write_tokens,
-      record.usage.output_tokens,
-      record.usage.reasoning_tokens,
-      record.held.n,
-      record.charged.n,
-      record.overrun.n,
-      record.total.ns / 1000,
-      record.upstream_time.ns / 1000,
-      record.first_byte.ns / 1000,
-      record.durable_time.ns / 1000,
+          (record.charge ? kFlagCharge : 0) | (record.budget ? kFlagBudget : 0) |
+          (record.adaptive ? kFlagAdaptive : 0),
+      Code(record.usage.source), record.usage.input_tokens, record.usage.cached_input_tokens,
+      record.usage.cache_write_tokens, record.usage.output_tokens, record.usage.reasoning_tokens,
+      record.held.n, record.charged.n, record.overrun.n, record.total.ns / 1000,
+      record.upstream_time.ns / 1000, record.first_byte.ns / 1000, record.durable_time.ns / 1000,
       record.usage.audio_ms,
       PlaceIn(kSticky, record.sticky) | PlaceIn(kHangUpRules, record.hang_up_rule) << kChoiceBits |
           PlaceIn(kUpstreamKinds, record.upstream_kind) << (2 * kChoiceBits),
-      record.queue_time.ns / 1000,
-      record.queue_position,
-      record.input_tokens_bound,
-      record.output_tokens_bound,
-      record.audio_ms_bound,
-      record.output_tokens_granted,
+      record.queue_time.ns / 1000, record.queue_position, record.input_tokens_bound,
+      record.output_tokens_bound, record.audio_ms_bound, record.output_tokens_granted,
       static_cast<std::int64_t>(record.hold_position),
-      static_cast<std::int64_t>(record.settle_position),
-      record.requests.limit,
-      record.requests.remaining,
-      record.tokens.limit,
-      record.tokens.remaining,
-      record.budget ? record.budget->n : 0,
-      record.budget_remaining.n};
+      static_cast<std::int64_t>(record.settle_position), record.requests.limit,
+      record.requests.remaining, record.tokens.limit, record.tokens.remaining,
+      record.budget ? record.budget->n : 0, record.budget_remaining.n,
+      record.usage.cache_write_1h_tokens, record.usage.input_audio_tokens,
+      record.usage.output_audio_tokens, record.usage.tool_calls, record.usage.images,
+      record.usage.video_ms,
+      // kDearestImage is the largest, so one more of it is 0.
+      static_cast<std::int64_t>(static_cast<std::uint32_t>(record.usage.image_kind + 1)),
+      record.wallet ? PlaceIn(kWalletUnits, wallet.unit) : 0, wallet.multiplier_ppm, wallet.held,
+      wallet.charged, wallet.overrun, wallet.left};
   for (const std::int64_t number : numbers) to = PutVarint(ZigZag(number), to);
   bytes_.insert(bytes_.end(), buffer, to);
   ++count_;
@@ -196,13 +170,14 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
 void ExchangeBatch::Clear() {
   bytes_.clear();
   words_ = {};
-  price_ = {};
   count_ = 0;
 }
 
 ExchangeReader::ExchangeReader(std::span<const std::uint8_t> bytes) : rest_(bytes) {
   damaged_ = rest_.empty() || rest_.front() < kVersionBeforeAudio || rest_.front() > kVersion;
-  if (!damaged_ && rest_.front() <= kVersionBeforeReceipts) {
+  if (!damaged_) version_ = rest_.front();
+  if (version_ == kVersionBeforeWallets) numbers_there_ = kCacheWrite1hTokens;
+  if (!damaged_ && version_ <= kVersionBeforeReceipts) {
     words_there_ = kModelCharged;
     numbers_there_ = rest_.front() == kVersionBeforeAudio ? kAudioMs : kChoices;
   }
@@ -250,7 +225,10 @@ bool ExchangeReader::Read() {
   return true;
 }
 
-telemetry::PriceKept ExchangeReader::price() const {
+std::string ExchangeReader::price() const {
+  if (version_ > kVersionBeforeWallets || words_[kPrice].empty()) {
+    return std::string(words_[kPrice]);
+  }
   ExchangeReader word({});  // for its Varint
   word.rest_ = {reinterpret_cast<const std::uint8_t*>(words_[kPrice].data()),
                 words_[kPrice].size()};
@@ -260,13 +238,17 @@ telemetry::PriceKept ExchangeReader::price() const {
     if (!word.Varint(value)) return {};
     rate = static_cast<std::int64_t>((value >> 1) ^ (0 - (value & 1)));
   }
-  return {.version = static_cast<std::uint32_t>(rates[0]),
-          .input = {rates[1]},
-          .cached_input = {rates[2]},
-          .cache_write = {rates[3]},
-          .output = {rates[4]},
-          .per_request = {rates[5]},
-          .audio_second = {rates[6]}};
+  const config::Price price{.input = {rates[1]},
+                            .cached_input = {rates[2]},
+                            .cache_write = {rates[3]},
+                            .output = {rates[4]},
+                            .per_request = {rates[5]},
+                            .audio_second = {rates[6]},
+                            .version = static_cast<std::uint32_t>(rates[0])};
+  if (price.version == 0 || config::PriceFault(price)) return {};
+  std::vector<std::uint8_t> bytes;
+  config::EncodePrice(price, bytes);
+  return {bytes.begin(), bytes.end()};
 }
 
 KeyId ExchangeReader::key() const {
@@ -303,6 +285,13 @@ telemetry::ExchangeRecord ExchangeReader::Record() const {
   record.usage.output_tokens = number(kOutputTokens);
   record.usage.reasoning_tokens = number(kReasoningTokens);
   record.usage.audio_ms = number(kAudioMs);
+  record.usage.cache_write_1h_tokens = number(kCacheWrite1hTokens);
+  record.usage.input_audio_tokens = number(kInputAudioTokens);
+  record.usage.output_audio_tokens = number(kOutputAudioTokens);
+  record.usage.tool_calls = number(kToolCalls);
+  record.usage.images = number(kImages);
+  record.usage.video_ms = number(kVideoMs);
+  record.usage.image_kind = static_cast<std::uint32_t>(number(kImageKind)) - 1;
   record.held = {number(kHeldNanoUsd)};
   record.charged = {number(kChargedNanoUsd)};
   record.overrun = {number(kOverrunNanoUsd)};
@@ -330,6 +319,16 @@ telemetry::ExchangeRecord ExchangeReader::Record() const {
   record.tokens = {number(kTokensLimit), number(kTokensRemaining)};
   if ((number(kFlags) & kFlagBudget) != 0) record.budget = NanoUsd{number(kBudgetNanoUsd)};
   record.budget_remaining = {number(kBudgetRemainingNanoUsd)};
+  record.adaptive = (number(kFlags) & kFlagAdaptive) != 0;
+  const std::string_view unit = WordAt(kWalletUnits, number(kWalletUnit), 0);
+  if (!unit.empty()) {
+    record.wallet = {.unit = unit,
+                     .multiplier_ppm = number(kWalletMultiplierPpm),
+                     .held = number(kWalletHeld),
+                     .charged = number(kWalletCharged),
+                     .overrun = number(kWalletOverrun),
+                     .left = number(kWalletLeft)};
+  }
   return record;
 }
 

@@ -2,27 +2,28 @@
 // difference from the one before where that is shorter. One SQLite row for each exchange costs its
 // thread ten times as much.
 //
-// FROZEN. Version 3; `varint` is unsigned LEB128, `zigzag` a varint of (n << 1) ^ (n >> 63):
+// FROZEN. Version 4; `varint` is unsigned LEB128, `zigzag` a varint of (n << 1) ^ (n >> 63):
 //
-//   batch   := version:u8(=3) record*
+//   batch   := version:u8(=4) record*
 //   record  := request:16 bytes, big endian, then words, then numbers
 //   words   := key operation model model_served upstream model_charged changes attempts price
 //   word    := 0:varint             the same as in the record before (empty before the first)
 //            | length + 1:varint, the bytes      key: 16 bytes big endian, or none
-//   price   := empty, or zigzag each: version, input, cached input, cache write, output (pUSD
-//   each),
-//              request, second of audio (nUSD)
+//   price   := empty, or as config/price_codec has it
 //   numbers := zigzag each, in the order of Number below
 //
 // Whoever needs another number appends it to the list under a new version; older versions are read
 // for as long as logs are kept. Version 1 has the numbers before kAudioMs, version 2 those before
-// kChoices, and both have the words before kModelCharged.
+// kChoices, and both have the words before kModelCharged. Version 3 has the numbers before
+// kCacheWrite1hTokens, and another price: empty, or zigzag each: version, input, cached input,
+// cache write, output (pUSD each), request, second of audio (nUSD).
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -33,8 +34,9 @@ namespace weir::store {
 
 // The slot an exchange is filed under: its id's time in units of 1,024 ms. Ids of a later slot are
 // larger than all of an earlier one.
+inline constexpr int kSlotBits = 26;
 constexpr std::int64_t SlotOf(const RequestId& request) {
-  return static_cast<std::int64_t>(request.high >> 26);
+  return static_cast<std::int64_t>(request.high >> kSlotBits);
 }
 
 // Encodes. Used by one thread at a time.
@@ -53,8 +55,7 @@ class ExchangeBatch {
     std::size_t size = 0;
   };
   std::vector<std::uint8_t> bytes_;
-  std::array<Place, 8> words_{};  // of the last record, in bytes_, but for its price
-  telemetry::PriceKept price_;
+  std::array<Place, 9> words_{};  // of the last record, in bytes_
   std::uint32_t count_ = 0;
 };
 
@@ -79,7 +80,7 @@ class ExchangeReader {
     kRefusal,
     kStatus,
     kAttempts,
-    kFlags,  // 1 stream, 2 sandbox; from version 3 also 4 charge, 8 budget
+    kFlags,  // 1 stream, 2 sandbox; from version 3 also 4 charge, 8 budget; from 4 16 adaptive
     kUsageSource,
     kInputTokens,
     kCachedInputTokens,
@@ -109,6 +110,19 @@ class ExchangeReader {
     kTokensRemaining,
     kBudgetNanoUsd,
     kBudgetRemainingNanoUsd,
+    kCacheWrite1hTokens,  // this and the rest from version 4
+    kInputAudioTokens,
+    kOutputAudioTokens,
+    kToolCalls,
+    kImages,
+    kVideoMs,
+    kImageKind,   // one more than its place in the price's list; 0: the dearest
+    kWalletUnit,  // 0: no wallet paid, 1 nano-USD, 2 quota tokens
+    kWalletMultiplierPpm,
+    kWalletHeld,
+    kWalletCharged,
+    kWalletOverrun,
+    kWalletLeft,
     kNumbers
   };
 
@@ -124,7 +138,7 @@ class ExchangeReader {
   std::string_view word(Word which) const { return words_[which]; }
   std::int64_t number(Number which) const { return numbers_[which]; }
   KeyId key() const;
-  telemetry::PriceKept price() const;
+  std::string price() const;
   telemetry::ExchangeRecord Record() const;
 
  private:
@@ -132,6 +146,7 @@ class ExchangeReader {
   bool Read();
 
   std::span<const std::uint8_t> rest_;
+  std::uint8_t version_ = 0;
   RequestId request_;
   std::array<std::string_view, kWords> words_{};
   std::array<std::int64_t, kNumbers> numbers_{};

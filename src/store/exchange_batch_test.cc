@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "config/price_codec.h"
 
 namespace weir::store {
 namespace {
@@ -44,6 +45,8 @@ void ExpectSame(const ExchangeRecord& is, const ExchangeRecord& want) {
   EXPECT_EQ(is.hang_up_rule, want.hang_up_rule);
   EXPECT_EQ(is.price, want.price);
   EXPECT_EQ(is.charge, want.charge);
+  EXPECT_EQ(is.wallet, want.wallet);
+  EXPECT_EQ(is.adaptive, want.adaptive);
   EXPECT_EQ(is.input_tokens_bound, want.input_tokens_bound);
   EXPECT_EQ(is.output_tokens_bound, want.output_tokens_bound);
   EXPECT_EQ(is.audio_ms_bound, want.audio_ms_bound);
@@ -89,13 +92,7 @@ ExchangeRecord Usual() {
   record.model_charged = "gpt-5.5";
   record.upstream_kind = "openai";
   record.hang_up_rule = "abort_and_bill_observed";
-  record.price = {.version = 1,
-                  .input = {2'500'000},
-                  .cached_input = {250'000},
-                  .cache_write = {2'500'000},
-                  .output = {15'000'000},
-                  .per_request = {},
-                  .audio_second = {}};
+  record.price = "the bytes of a price";
   record.charge = true;
   record.input_tokens_bound = 2000;
   record.output_tokens_bound = 128'000;
@@ -115,11 +112,18 @@ TEST(ExchangeBatch, EveryEdge_ReadsBack) {
   most.attempts = INT32_MAX;
   most.stream = true;
   most.usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, UsageSource::kCheckpoint,
-                INT64_MAX};
+                INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
+                INT64_MAX, 0};
   most.held = most.charged = most.overrun = {INT64_MAX};
   most.total = most.upstream_time = most.first_byte = most.durable_time = {INT64_MAX};
-  most.price = {UINT32_MAX,  {INT64_MAX}, {INT64_MAX}, {INT64_MAX},
-                {INT64_MAX}, {INT64_MAX}, {INT64_MAX}};
+  most.price = std::string(8192, '\xFF');
+  most.wallet = {.unit = "quota_token",
+                 .multiplier_ppm = INT64_MAX,
+                 .held = INT64_MAX,
+                 .charged = INT64_MIN,
+                 .overrun = INT64_MAX,
+                 .left = INT64_MIN};
+  most.adaptive = true;
   most.sticky = "escaped";
   most.hang_up_rule = "drain_and_bill";
   most.upstream_kind = "gemini";
@@ -133,6 +137,8 @@ TEST(ExchangeBatch, EveryEdge_ReadsBack) {
   most.attempts_told = "openai/a 429 burst, openai/b 200 served";
   ExchangeRecord least = Usual();
   least.budget = NanoUsd{0};  // a budget of nothing is not none
+  least.wallet = {.unit = "nano_usd"};
+  least.usage.image_kind = kDearestImage - 1;
   least.request = RequestId{{0, 1}};
   least.started_at = {INT64_MIN};
   least.status = INT32_MIN;
@@ -160,7 +166,7 @@ TEST(ExchangeBatch, WhatIsAsBefore_CostsLittle) {
   batch.Append(Usual());
   const std::size_t first = batch.bytes().size();
   batch.Append(Usual());
-  EXPECT_LE(batch.bytes().size() - first, 85U);
+  EXPECT_LE(batch.bytes().size() - first, 98U);
 }
 
 TEST(ExchangeBatch, Cleared_StartsAnew) {
@@ -175,7 +181,7 @@ TEST(ExchangeBatch, Cleared_StartsAnew) {
 }
 
 // The format is frozen: a file written by an earlier build must read the same.
-TEST(ExchangeBatch, Version3_IsTheseBytes) {
+TEST(ExchangeBatch, Version4_IsTheseBytes) {
   ExchangeRecord record;
   record.request = RequestId{{(5ULL << 16) | 1, 2}};
   record.started_at = {5'001'000};  // 5 ms and 1 us
@@ -189,22 +195,66 @@ TEST(ExchangeBatch, Version3_IsTheseBytes) {
   record.upstream_kind = "anthropic";
   record.hold_position = 7;
   record.settle_position = 8;
+  record.price = "p";
+  record.usage.tool_calls = 2;
+  record.usage.image_kind = 1;
+  record.wallet = {
+      .unit = "quota_token", .multiplier_ppm = 3, .held = 4, .charged = 5, .overrun = 6, .left = 7};
   ExchangeBatch batch;
   batch.Append(record);
   batch.Append(record);
   const std::vector<std::uint8_t> once = {
       0, 0, 0, 0, 0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,  // the id
-      0, 3, 'o', 'p', 0, 0, 0, 0, 0, 0, 0,             // words
+      0, 3, 'o', 'p', 0, 0, 0, 0, 0, 0, 2, 'p',        // words
       2, 2, 0, 0x90, 3, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2,
       // sticky away, abort_and_void, anthropic; then the queue, the bounds, positions 7 and 8
-      0xC4, 0xC, 0, 0, 0, 0, 0, 0, 14, 16, 0, 0, 0, 0, 0, 0};
-  std::vector<std::uint8_t> expected = {3};
+      0xC4, 0xC, 0, 0, 0, 0, 0, 0, 14, 16, 0, 0, 0, 0, 0, 0,
+      // three kinds of tokens, tool calls, images, video, the kind of image; the wallet
+      0, 0, 0, 4, 0, 0, 4, 4, 6, 8, 10, 12, 14};
+  std::vector<std::uint8_t> expected = {4};
   expected.insert(expected.end(), once.begin(), once.end());
-  expected.insert(expected.end(), once.begin(), once.end());
-  expected.erase(expected.begin() + 1 + static_cast<std::ptrdiff_t>(once.size()) + 18,
-                 expected.begin() + 1 + static_cast<std::ptrdiff_t>(once.size()) + 20);
-  expected[1 + once.size() + 17] = 0;  // the operation is as before
+  std::vector<std::uint8_t> again = once;
+  again[26] = 0;  // the price is as before
+  again.erase(again.begin() + 27);
+  again[17] = 0;  // and so is the operation
+  again.erase(again.begin() + 18, again.begin() + 20);
+  expected.insert(expected.end(), again.begin(), again.end());
   EXPECT_EQ(std::vector<std::uint8_t>(batch.bytes().begin(), batch.bytes().end()), expected);
+}
+
+// Written before there were wallets: the rates of its price become a price.
+TEST(ExchangeReader, Version3_IsRead) {
+  const std::vector<std::uint8_t> once = {
+      0,    0,   0,   0,    0,  5,  0,  1, 0,  0,  0, 0, 0, 0, 0, 2,  // the id
+      0,    3,   'o', 'p',  0,  0,  0,  0, 0,  0,                     // words
+      8,    2,   20,  4,    20, 40, 6,  0,  // version 1, rates 10, 2, 10, 20; 3 a request
+      2,    2,   0,   0x90, 3,  0,  12, 0, 0,  0,  0, 0, 0, 1, 0, 0,
+      0,    0,   0,   0,    2,  // flags: charge
+      0xC4, 0xC, 0,   0,    0,  0,  0,  0, 14, 16, 0, 0, 0, 0, 0, 0};
+  std::vector<std::uint8_t> bytes = {3};
+  bytes.insert(bytes.end(), once.begin(), once.end());
+  bytes.insert(bytes.end(), once.begin(), once.end());
+  ExchangeReader reader(bytes);
+  const config::Price price{.input = {10},
+                            .cached_input = {2},
+                            .cache_write = {10},
+                            .output = {20},
+                            .per_request = {3},
+                            .version = 1};
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(reader.Next());
+    const ExchangeRecord record = reader.Record();
+    EXPECT_EQ(record.operation, "op");
+    EXPECT_EQ(config::DecodePrice({reinterpret_cast<const std::uint8_t*>(record.price.data()),
+                                   record.price.size()}),
+              price);
+    EXPECT_EQ(record.settle_position, 8U);
+    EXPECT_EQ(record.sticky, "away");
+    EXPECT_EQ(record.wallet, std::nullopt);
+    EXPECT_EQ(record.usage.image_kind, kDearestImage);
+  }
+  EXPECT_FALSE(reader.Next());
+  EXPECT_FALSE(reader.damaged());
 }
 
 // Written before there were receipts: those have what was kept.
@@ -223,7 +273,7 @@ TEST(ExchangeReader, Version2_IsRead) {
     EXPECT_EQ(record.operation, "op");
     EXPECT_EQ(record.held, NanoUsd{-1});
     EXPECT_EQ(record.usage.audio_ms, 1);
-    EXPECT_EQ(record.price, telemetry::PriceKept{});
+    EXPECT_EQ(record.price, "");
     EXPECT_EQ(record.hang_up_rule, "");
     EXPECT_EQ(record.budget, std::nullopt);
     EXPECT_EQ(record.hold_position, 0U);
@@ -280,7 +330,7 @@ TEST(ExchangeReader, AnyBytes_AreSafe) {
     ExchangeReader reader(bytes);
     while (reader.Next()) static_cast<void>(reader.Record());
   }
-  EXPECT_TRUE(ExchangeReader(std::vector<std::uint8_t>{4}).damaged());  // of a newer program
+  EXPECT_TRUE(ExchangeReader(std::vector<std::uint8_t>{5}).damaged());  // of a newer program
 }
 
 TEST(SlotOf, LaterSlots_HaveLargerIds) {

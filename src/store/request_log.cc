@@ -62,7 +62,9 @@ bool Fits(const RequestQuery& query, const ExchangeReader& exchange) {
   return (!query.after || exchange.request() < *query.after) &&
          (!query.status || exchange.number(ExchangeReader::kStatus) == *query.status) &&
          (!query.model || exchange.word(ExchangeReader::kModel) == *query.model) &&
-         (!query.key || exchange.key() == *query.key);
+         (!query.key || exchange.key() == *query.key) &&
+         (!query.charged || exchange.number(ExchangeReader::kChargedNanoUsd) > 0 ||
+          exchange.number(ExchangeReader::kWalletCharged) > 0);
 }
 
 bool IsNewer(const telemetry::ExchangeRecord& a, const telemetry::ExchangeRecord& b) {
@@ -177,6 +179,12 @@ class Implementation final : public RequestLog {
   }
 
   Result<std::vector<telemetry::ExchangeRecord>> List(const RequestQuery& query) override {
+    auto page = ListSome(query, SIZE_MAX);
+    if (!page) return std::unexpected(page.error());
+    return std::move(page->records);
+  }
+
+  Result<RequestPage> ListSome(const RequestQuery& query, std::size_t batches_max) override {
     const auto limit = static_cast<std::size_t>(std::clamp<std::int64_t>(query.limit, 1, kListMax));
     const std::lock_guard lock(read_mutex_);
     auto rows = Prepare(read_db_.get(),
@@ -184,9 +192,11 @@ class Implementation final : public RequestLog {
     if (!rows) return std::unexpected(rows.error());
     rows->Bind(1, query.after ? SlotOf(*query.after) : INT64_MAX);
     // Slots are in order and what is in one is not, so the list is full only at a slot's end.
-    std::vector<telemetry::ExchangeRecord> list;
+    RequestPage page;
+    std::vector<telemetry::ExchangeRecord>& list = page.records;
     Newest newest(limit);
     std::int64_t slot = -1;
+    std::size_t batches = 0;
     const auto end_slot = [&] {
       std::ranges::move(newest.Take(), std::back_inserter(list));
       newest = Newest(limit - list.size());
@@ -195,9 +205,18 @@ class Implementation final : public RequestLog {
     for (; code == SQLITE_ROW; code = rows->Step()) {
       if (rows->Int(1) != slot) {
         end_slot();
-        if (list.size() == limit) return list;
+        if (list.size() == limit) {
+          page.next = list.back().request;
+          return page;
+        }
+        if (batches >= batches_max) {
+          // Every id of the slot that was read last has been looked at.
+          page.next = RequestId{{static_cast<std::uint64_t>(slot) << kSlotBits, 0}};
+          return page;
+        }
         slot = rows->Int(1);
       }
+      ++batches;
       ExchangeReader exchange(rows->Blob(0));
       while (exchange.Next()) {
         if (Fits(query, exchange)) newest.Offer(exchange);
@@ -206,7 +225,9 @@ class Implementation final : public RequestLog {
     }
     if (code != SQLITE_DONE) return Failed();
     end_slot();
-    return list;
+    // The last slot may have had more than there was room for.
+    if (list.size() == limit) page.next = list.back().request;
+    return page;
   }
 
   Result<std::optional<telemetry::ExchangeRecord>> Find(const RequestId& request) override {

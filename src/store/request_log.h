@@ -30,6 +30,14 @@ struct RequestQuery {
   std::optional<int> status;
   std::optional<RequestId> after;  // older than this one: the last of the page before
   std::int64_t limit = 50;         // 1..1000
+  bool charged = false;            // only what was charged to the key or its wallet
+};
+
+struct RequestPage {
+  std::vector<telemetry::ExchangeRecord> records;
+  // None: there are no older ones. Else older ones than this are yet to be looked at, and every
+  // newer one that fits is in `records`.
+  std::optional<RequestId> next;
 };
 
 class RequestLog {
@@ -57,6 +65,9 @@ class RequestLog {
   // Newest first, by request id (ids begin with their time). Exchanges show up within
   // write_interval.
   virtual Result<std::vector<telemetry::ExchangeRecord>> List(const RequestQuery& query) = 0;
+  // The same, but gives up after about `batches_max` rows of the file, each of up to some hundred
+  // exchanges: what a caller may ask for costs the same however long the log is.
+  virtual Result<RequestPage> ListSome(const RequestQuery& query, std::size_t batches_max) = 0;
   virtual Result<std::optional<telemetry::ExchangeRecord>> Find(const RequestId& request) = 0;
 
   // Returns when everything appended before the call is written (or dropped because it could not

@@ -128,6 +128,35 @@ TEST_F(RequestLogTest, List_IsNewestFirst_Filtered_AndPaged) {
   EXPECT_EQ(Numbers(*log, {.model = "none"}).size(), 0U);
 }
 
+// Parts of a list, each of which looks at a few rows of the file, are the whole of it together.
+TEST_F(RequestLogTest, ListSome_GivesUpInTime_AndSaysWhereToGoOn) {
+  auto log = Open();
+  std::vector<std::uint64_t> charged;
+  for (std::uint64_t n = 1; n <= 40; ++n) {
+    telemetry::ExchangeRecord row = Row(n * 1'100);  // a slot each
+    if (n % 5 == 0) row.charged = {1};
+    if (n % 7 == 0) row.wallet = {.unit = "quota_token", .charged = 1};
+    if (n % 5 == 0 || n % 7 == 0) charged.insert(charged.begin(), n * 1'100);
+    log->Append(row);
+  }
+  log->Flush();
+  EXPECT_EQ(Numbers(*log, {.charged = true}), charged);
+  for (const std::int64_t limit : {1, 2, 100}) {
+    for (const std::size_t batches : {1U, 3U, 100U}) {
+      std::vector<std::uint64_t> seen;
+      RequestQuery query{.limit = limit, .charged = true};
+      for (int parts = 0; parts < 100; ++parts) {
+        const auto part = log->ListSome(query, batches);
+        ASSERT_TRUE(part);
+        for (const auto& row : part->records) seen.push_back(row.request.low);
+        if (!part->next) break;
+        query.after = part->next;
+      }
+      EXPECT_EQ(seen, charged) << limit << " " << batches;
+    }
+  }
+}
+
 TEST_F(RequestLogTest, Find_Unknown_IsNothing) {
   auto log = Open();
   const auto found = log->Find(Row(5).request);

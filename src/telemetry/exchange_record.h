@@ -19,17 +19,16 @@ namespace weir::telemetry {
 using weir::EndingKind;
 using weir::Name;
 
-// What one unit cost when the request was admitted. Version 0: it was not admitted, or nothing kept
-// the price then.
-struct PriceKept {
-  std::uint32_t version = 0;
-  PicoUsdPerUnit input;
-  PicoUsdPerUnit cached_input;
-  PicoUsdPerUnit cache_write;
-  PicoUsdPerUnit output;
-  NanoUsd per_request;
-  NanoUsd audio_second;
-  friend bool operator==(const PriceKept&, const PriceKept&) = default;
+// What a wallet paid, in its unit.
+struct WalletKept {
+  std::string_view unit;            // "nano_usd", "quota_token". A literal.
+  std::int64_t multiplier_ppm = 0;  // of the route
+  std::int64_t held = 0;
+  std::int64_t charged = 0;
+  std::int64_t overrun = 0;  // the operator's
+  std::int64_t left = 0;     // in the wallet, after it
+  bool low = false;          // for the first time since it was not. Not kept in the request log.
+  friend bool operator==(const WalletKept&, const WalletKept&) = default;
 };
 
 // A limit per minute as it stood after the decision. limit 0: none.
@@ -71,8 +70,12 @@ struct ExchangeRecord {
   std::string attempts_told;
   std::string_view upstream_kind;  // "sandbox", "openai", "anthropic", "gemini"; empty: none
   std::string_view hang_up_rule;   // in force: "abort_and_void", ...; empty: not admitted
-  PriceKept price;
-  bool charge = false;  // false: nothing was to be charged, whatever was used
+  // What one unit cost when the request was admitted, as config/price_codec has it. Empty: it was
+  // not admitted, or nothing kept the price then.
+  std::string price;
+  std::optional<WalletKept> wallet;  // none: no wallet paid
+  bool adaptive = false;             // the hold grew with the stream
+  bool charge = false;               // false: nothing was to be charged, whatever was used
   // What the hold is the price of.
   std::int64_t input_tokens_bound = 0;
   std::int64_t output_tokens_bound = 0;  // over all choices

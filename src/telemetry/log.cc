@@ -205,7 +205,7 @@ class LineWriter {
   // Escaped, a byte becomes six; quotes and an ellipsis come to that.
   static constexpr std::size_t kEscapedBytes = 6 * kTextBytesMax + 8;
   static constexpr std::size_t kTexts = 6;
-  static constexpr std::size_t kTheRest = 1024;  // names, ids, the time and 16 numbers
+  static constexpr std::size_t kTheRest = 1280;  // names, ids, the time and 21 numbers
   char line_[kTexts * kEscapedBytes + kTheRest];
   char* to_ = line_;
 };
@@ -317,6 +317,20 @@ void AppendExchangeLine(const ExchangeRecord& record, std::string& out) {
   line.Number(record.charged.n);
   line.Literal(",\"overrun_nano_usd\":");
   line.Number(record.overrun.n);
+  if (record.wallet) {
+    line.Literal(",\"wallet_unit\":\"");
+    line.Known(record.wallet->unit);
+    line.Literal("\",\"multiplier_ppm\":");
+    line.Number(record.wallet->multiplier_ppm);
+    line.Literal(",\"wallet_held\":");
+    line.Number(record.wallet->held);
+    line.Literal(",\"wallet_charged\":");
+    line.Number(record.wallet->charged);
+    line.Literal(",\"wallet_overrun\":");
+    line.Number(record.wallet->overrun);
+    line.Literal(",\"wallet_left\":");
+    line.Number(record.wallet->left);
+  }
   line.Literal(",\"total_us\":");
   line.Number(record.total.ns / 1000);
   if (record.queue_time.ns != 0) {

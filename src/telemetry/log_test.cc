@@ -103,6 +103,22 @@ TEST(Log, AnExchangeWithAudio_SaysHowMuch) {
   EXPECT_THAT(line, HasSubstr(R"("reasoning_tokens":7,"audio_ms":8470,"usage_source")"));
 }
 
+TEST(Log, AnExchangeThatAWalletPaid_SaysWhatItPaid) {
+  ExchangeRecord record = Example();
+  record.wallet = {.unit = "quota_token",
+                   .multiplier_ppm = 3'000'000,
+                   .held = 20'000,
+                   .charged = 15'600,
+                   .overrun = 0,
+                   .left = 84'400};
+  std::string line;
+  AppendExchangeLine(record, line);
+  EXPECT_THAT(line, HasSubstr(R"("overrun_nano_usd":1,"wallet_unit":"quota_token",)"
+                              R"("multiplier_ppm":3000000,"wallet_held":20000,)"
+                              R"("wallet_charged":15600,"wallet_overrun":0,"wallet_left":84400,)"
+                              R"("total_us")"));
+}
+
 TEST(ExchangeLine, WaitSessionAndChanges_AreToldWhenThereAreAny) {
   ExchangeRecord record;
   record.total = Milliseconds(10);
@@ -312,6 +328,12 @@ TEST(Log, TheLongestExchangeLine_FitsWhereLinesAreMade) {
       std::string(1000, '\xFF');
   record.usage = {INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, UsageSource::kCheckpoint};
   record.held = record.charged = record.overrun = {INT64_MIN};
+  record.wallet = {.unit = "quota_token",
+                   .multiplier_ppm = INT64_MIN,
+                   .held = INT64_MIN,
+                   .charged = INT64_MIN,
+                   .overrun = INT64_MIN,
+                   .left = INT64_MIN};
   record.first_byte = record.durable_time = {INT64_MIN};
   std::string line;
   AppendExchangeLine(record, line);  // the sanitizer watches the bounds

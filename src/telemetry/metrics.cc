@@ -15,11 +15,14 @@ namespace weir::telemetry {
 namespace {
 
 // The operations that get a label of their own; any other text counts as the last.
-constexpr std::array<std::string_view, 14> kOperations = {"responses",
+constexpr std::array<std::string_view, 17> kOperations = {"responses",
                                                           "chat_completions",
                                                           "list_models",
                                                           "get_model",
                                                           "get_request",
+                                                          "balance",
+                                                          "statement",
+                                                          "redeem",
                                                           "responses_input_tokens",
                                                           "responses_compact",
                                                           "responses_socket",
@@ -88,6 +91,7 @@ enum DescriptionIndex : std::size_t {
   kAttemptsTotal,
   kChargedTotal,
   kOverrunTotal,
+  kWalletLowTotal,
   kDurationSeconds,
   kFirstByteSeconds,
   kOverheadSeconds,
@@ -112,6 +116,8 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
     {"weir_charged_nano_usd_total", "counter", "", "Charged to keys, in 1e-9 USD."},
     {"weir_overrun_nano_usd_total", "counter", "",
      "Cost above what was held, which the operator bears, in 1e-9 USD."},
+    {"weir_wallet_low_total", "counter", "",
+     "Wallets that fell below their package's wallet_low, once until they were above it again."},
     {"weir_request_duration_seconds", "histogram", "",
      "From the first byte of a request to the last byte of its reply."},
     {"weir_first_byte_seconds", "histogram", "",
@@ -132,6 +138,8 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
     {"weir_log_lines_dropped_total", "counter", "", "Log lines lost to a full queue."},
     {"weir_open_reservations", "gauge", "", "Requests that hold a reservation now."},
     {"weir_keys", "gauge", "", "API keys, revoked ones included."},
+    {"weir_wallet_breakage_total", "counter", "unit",
+     "What expired unused of grants, by unit: nano_usd, quota_token."},
     {"weir_account_usable", "gauge", "account",
      "1 while the account could take a call, 0 while it rests, is full or switched off. "
      "other: how many of the accounts without a series of their own could."},
@@ -197,6 +205,7 @@ struct alignas(64) Metrics::Shard {
   Count attempts;
   Count charged;
   Count overrun;
+  Count wallet_low;
   std::array<Histogram, kHistograms> histograms;
   std::array<Count, kLives> live;
   // So that the next allocation does not share the last line of this one.
@@ -233,6 +242,7 @@ void Metrics::RecordExchange(std::int32_t shard_index, const ExchangeRecord& rec
   shard.attempts.Add(record.attempts);
   shard.charged.Add(record.charged.n);
   shard.overrun.Add(record.overrun.n);
+  if (record.wallet && record.wallet->low) shard.wallet_low.Add(1);
   shard.histograms[kDuration].Observe(kLongBounds, record.total);
   if (record.first_byte.ns > 0) {
     shard.histograms[kFirstByte].Observe(kLongBounds, record.first_byte);
@@ -345,6 +355,7 @@ std::string Metrics::Text() const {
   plain(kAttemptsTotal, sum([](const Shard& s) -> const Count& { return s.attempts; }));
   plain(kChargedTotal, sum([](const Shard& s) -> const Count& { return s.charged; }));
   plain(kOverrunTotal, sum([](const Shard& s) -> const Count& { return s.overrun; }));
+  plain(kWalletLowTotal, sum([](const Shard& s) -> const Count& { return s.wallet_low; }));
 
   const auto histogram = [&](DescriptionIndex description, HistogramIndex index,
                              const Bounds& bounds) {

@@ -60,6 +60,17 @@ TEST(Metrics, AnExchange_IsCountedUnderItsOperationEndingAndStatusClass) {
   EXPECT_THAT(text, Not(HasSubstr("refusal=")));
 }
 
+TEST(Metrics, AWalletThatBecameLow_IsCountedOnce) {
+  Metrics metrics(1, "1", {});
+  ExchangeRecord record = Served();
+  record.wallet = {.unit = "quota_token", .left = 5};
+  metrics.RecordExchange(0, record);
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_wallet_low_total 0\n"));
+  record.wallet->low = true;
+  metrics.RecordExchange(0, record);
+  EXPECT_THAT(metrics.Text(), HasSubstr("weir_wallet_low_total 1\n"));
+}
+
 TEST(Metrics, ARefusal_IsCountedByItsName) {
   Metrics metrics(1, "v", {});
   ExchangeRecord record = Served();
