@@ -154,7 +154,8 @@ std::string HoldJson(const ExchangeRecord& record) {
   CanonicalObject hold;
   hold.Number("input_tokens_bound", record.input_tokens_bound)
       .Number("output_tokens_bound", record.output_tokens_bound)
-      .Number("audio_ms_bound", record.audio_ms_bound);
+      .Number("audio_ms_bound", record.audio_ms_bound)
+      .Number("tool_calls_bound", record.tool_calls_bound);
   if (record.output_tokens_granted > 0) {
     hold.Number("output_tokens_granted", record.output_tokens_granted);
   } else {
@@ -530,9 +531,14 @@ void CheckAmounts(const json::object& root, std::vector<std::string>& faults) {
     // A hold that grew was rounded each time and need not have come to its bound.
     const bool strict = fields.Text("hold", "mode") != "adaptive";
     if (!fields.Null("hold") && strict) {
-      const policy::TokenBounds bounds{.input = fields.Number("hold", "input_tokens_bound"),
-                                       .output = fields.Number("hold", "output_tokens_bound"),
-                                       .audio_ms = fields.Number("hold", "audio_ms_bound")};
+      const policy::TokenBounds bounds{
+          .input = fields.Number("hold", "input_tokens_bound"),
+          .output = fields.Number("hold", "output_tokens_bound"),
+          .audio_ms = fields.Number("hold", "audio_ms_bound"),
+          // Absent before these were held for.
+          .tool_calls = fields.At("hold", "tool_calls_bound") == nullptr
+                            ? 0
+                            : fields.Number("hold", "tool_calls_bound")};
       differs("charge.held_nano_usd", Amount(held), Amount(policy::HoldOf(price, bounds)));
       if (!fields.Null("wallet")) {
         differs("wallet.held", fields.Text("wallet", "held"),

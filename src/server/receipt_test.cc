@@ -245,7 +245,8 @@ TEST(MakeReceipt, TheWholePrice_IsThere) {
   record.price = PriceBytes(price);
   record.usage.input_audio_tokens = 50;
   record.usage.tool_calls = 2;
-  record.held = policy::HoldOf(price, {.input = 2000, .output = 100});
+  record.tool_calls_bound = 5;
+  record.held = policy::HoldOf(price, {.input = 2000, .output = 100, .tool_calls = 5});
   record.charged = std::min(record.held, policy::PriceOf(price, record.usage));
   record.overrun = policy::PriceOf(price, record.usage) - record.charged;
   const std::string text = Receipt(record);

@@ -168,6 +168,7 @@ void RecordAdmission(const gateway::Exchange& x, telemetry::ExchangeRecord& reco
   record.output_tokens_bound =
       admission.output_tokens_granted * std::max<std::int64_t>(quote.output_choices, 1);
   record.audio_ms_bound = quote.audio_ms_bound;
+  record.tool_calls_bound = quote.tool_calls_bound;
   record.output_tokens_granted = admission.clamped ? admission.output_tokens_granted : 0;
   record.hold_position = admission.position.n;
   record.settle_position = x.settlement.position.n;

@@ -161,7 +161,7 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
       // kDearestImage is the largest, so one more of it is 0.
       static_cast<std::int64_t>(static_cast<std::uint32_t>(record.usage.image_kind + 1)),
       record.wallet ? PlaceIn(kWalletUnits, wallet.unit) : 0, wallet.multiplier_ppm, wallet.held,
-      wallet.charged, wallet.overrun, wallet.left};
+      wallet.charged, wallet.overrun, wallet.left, record.tool_calls_bound};
   for (const std::int64_t number : numbers) to = PutVarint(ZigZag(number), to);
   bytes_.insert(bytes_.end(), buffer, to);
   ++count_;
@@ -319,6 +319,7 @@ telemetry::ExchangeRecord ExchangeReader::Record() const {
   record.tokens = {number(kTokensLimit), number(kTokensRemaining)};
   if ((number(kFlags) & kFlagBudget) != 0) record.budget = NanoUsd{number(kBudgetNanoUsd)};
   record.budget_remaining = {number(kBudgetRemainingNanoUsd)};
+  record.tool_calls_bound = number(kToolCallsBound);
   record.adaptive = (number(kFlags) & kFlagAdaptive) != 0;
   const std::string_view unit = WordAt(kWalletUnits, number(kWalletUnit), 0);
   if (!unit.empty()) {

@@ -123,6 +123,7 @@ class ExchangeReader {
     kWalletCharged,
     kWalletOverrun,
     kWalletLeft,
+    kToolCallsBound,
     kNumbers
   };
 

@@ -50,6 +50,7 @@ void ExpectSame(const ExchangeRecord& is, const ExchangeRecord& want) {
   EXPECT_EQ(is.input_tokens_bound, want.input_tokens_bound);
   EXPECT_EQ(is.output_tokens_bound, want.output_tokens_bound);
   EXPECT_EQ(is.audio_ms_bound, want.audio_ms_bound);
+  EXPECT_EQ(is.tool_calls_bound, want.tool_calls_bound);
   EXPECT_EQ(is.output_tokens_granted, want.output_tokens_granted);
   EXPECT_EQ(is.hold_position, want.hold_position);
   EXPECT_EQ(is.settle_position, want.settle_position);
@@ -129,6 +130,7 @@ TEST(ExchangeBatch, EveryEdge_ReadsBack) {
   most.upstream_kind = "gemini";
   most.hold_position = most.settle_position = UINT64_MAX;
   most.input_tokens_bound = most.output_tokens_bound = most.audio_ms_bound = INT64_MAX;
+  most.tool_calls_bound = INT64_MAX;
   most.output_tokens_granted = most.queue_position = INT64_MAX;
   most.requests = most.tokens = {INT64_MAX, INT64_MIN};
   most.budget = most.budget_remaining = NanoUsd{INT64_MAX};
@@ -166,7 +168,7 @@ TEST(ExchangeBatch, WhatIsAsBefore_CostsLittle) {
   batch.Append(Usual());
   const std::size_t first = batch.bytes().size();
   batch.Append(Usual());
-  EXPECT_LE(batch.bytes().size() - first, 98U);
+  EXPECT_LE(batch.bytes().size() - first, 99U);
 }
 
 TEST(ExchangeBatch, Cleared_StartsAnew) {
@@ -197,6 +199,7 @@ TEST(ExchangeBatch, Version4_IsTheseBytes) {
   record.settle_position = 8;
   record.price = "p";
   record.usage.tool_calls = 2;
+  record.tool_calls_bound = 3;
   record.usage.image_kind = 1;
   record.wallet = {
       .unit = "quota_token", .multiplier_ppm = 3, .held = 4, .charged = 5, .overrun = 6, .left = 7};
@@ -210,7 +213,7 @@ TEST(ExchangeBatch, Version4_IsTheseBytes) {
       // sticky away, abort_and_void, anthropic; then the queue, the bounds, positions 7 and 8
       0xC4, 0xC, 0, 0, 0, 0, 0, 0, 14, 16, 0, 0, 0, 0, 0, 0,
       // three kinds of tokens, tool calls, images, video, the kind of image; the wallet
-      0, 0, 0, 4, 0, 0, 4, 4, 6, 8, 10, 12, 14};
+      0, 0, 0, 4, 0, 0, 4, 4, 6, 8, 10, 12, 14, 6};  // tool calls that were held for
   std::vector<std::uint8_t> expected = {4};
   expected.insert(expected.end(), once.begin(), once.end());
   std::vector<std::uint8_t> again = once;

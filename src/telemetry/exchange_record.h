@@ -80,6 +80,7 @@ struct ExchangeRecord {
   std::int64_t input_tokens_bound = 0;
   std::int64_t output_tokens_bound = 0;  // over all choices
   std::int64_t audio_ms_bound = 0;
+  std::int64_t tool_calls_bound = 0;
   std::int64_t output_tokens_granted = 0;  // per choice, when a bound was lowered; else 0
   std::uint64_t hold_position = 0;         // in the journal; 0: never admitted
   std::uint64_t settle_position = 0;
