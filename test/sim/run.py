@@ -20,7 +20,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 EVIDENCE = os.path.join(ROOT, "test", "evidence", "sim.jsonl")
 CHUNK = 2000  # schedules of one process; small enough that cores end together
 SUMS = ("schedules", "violations", "events", "requests", "admitted", "attempts", "served", "settled", "voided",
-        "recovered", "overruns", "records", "crashes", "power_cuts", "lost_records", "simulated_seconds")
+        "recovered", "overruns", "records", "crashes", "power_cuts", "lost_records", "grants", "extensions",
+        "out_of_hold", "replays", "simulated_seconds")
 
 
 def chunks(first, count, size=CHUNK):
