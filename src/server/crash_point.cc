@@ -5,6 +5,7 @@
 
 #include <array>
 #include <charconv>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -14,14 +15,16 @@
 namespace weir::server {
 namespace {
 
-constexpr std::array<std::string_view, 11> kNames = {
-    "intent_commit", "intent_durable", "dispatched", "checkpoint", "usage_read", "settle_commit",
-    "committed",     "settled",        "final_byte", "recovery",   "recovered"};
+constexpr std::array<std::string_view, 13> kNames = {
+    "intent_commit", "intent_durable", "dispatched", "checkpoint", "extended",
+    "usage_read",    "settle_commit",  "committed",  "unkept",     "settled",
+    "final_byte",    "recovery",       "recovered"};
 
 // What a batch holds, as far as a point is about it.
 struct Contents {
   bool intent = false;
   bool checkpoint = false;
+  bool extension = false;
   bool resolution = false;  // by an exchange itself
   bool recovery = false;    // by a start
 };
@@ -34,6 +37,7 @@ Contents ContentsOf(const store::JournalBatch& batch) {
     if (!record) break;
     if (std::holds_alternative<ledger::IntentRecord>(*record)) contents.intent = true;
     if (std::holds_alternative<ledger::CheckpointRecord>(*record)) contents.checkpoint = true;
+    if (std::holds_alternative<ledger::ExtendRecord>(*record)) contents.extension = true;
     const auto resolved = [&](const auto* resolution) {
       if (resolution == nullptr) return;
       const bool start = resolution->cause == ledger::ResolveCause::kRecovery;
@@ -58,6 +62,7 @@ class CrashJournal final : public store::Journal {
     const store::AppendOutcome outcome = journal_->Append(batch);
     if (outcome != store::AppendOutcome::kDurable) return outcome;
     if (contents.checkpoint) point_->Reached(CrashAt::kCheckpoint);
+    if (contents.extension) point_->Reached(CrashAt::kExtended);
     if (contents.resolution) point_->Reached(CrashAt::kCommitted);
     if (contents.recovery) point_->Reached(CrashAt::kRecovered);
     return outcome;
@@ -78,6 +83,10 @@ class CrashCredit final : public gateway::Credit {
   gateway::AdmitReply Admit(const gateway::AdmitCommand& command) override {
     gateway::AdmitReply reply = credit_.Admit(command);
     if (reply.refusal == Refusal::kNone) admitted_ = reply.position;
+    if (point_.wants(CrashAt::kUnkept) && reply.refusal == Refusal::kNone && !reply.replay &&
+        command.idempotency) {
+      keyed_.insert(command.request);
+    }
     return reply;
   }
   gateway::RateViews Peek(const KeyId& key, const config::KeyLimits& limits) override {
@@ -85,7 +94,11 @@ class CrashCredit final : public gateway::Credit {
   }
   gateway::SettleReply Settle(const gateway::SettleCommand& command) override {
     if (command.usage.source == UsageSource::kProvider) point_.Reached(CrashAt::kUsageRead);
-    return credit_.Settle(command);
+    gateway::SettleReply reply = credit_.Settle(command);
+    if (keyed_.erase(command.request) > 0 && command.usage.source == UsageSource::kProvider) {
+      settlements_.insert(reply.position);
+    }
+    return reply;
   }
   void Checkpoint(const gateway::CheckpointCommand& command) override {
     credit_.Checkpoint(command);
@@ -103,16 +116,24 @@ class CrashCredit final : public gateway::Credit {
     return credit_.Standing(key);
   }
   Task<bool> Durable(gateway::JournalPosition position) override {
-    return credit_.Durable(position);
+    return settlements_.erase(position) > 0 ? DurableUnkept(position) : credit_.Durable(position);
   }
 
   // The last admission of this worker: everything before it is on disk when it is.
   gateway::JournalPosition admitted() const { return admitted_; }
 
  private:
+  Task<bool> DurableUnkept(gateway::JournalPosition position) {
+    const bool durable = co_await credit_.Durable(position);
+    if (durable) point_.Reached(CrashAt::kUnkept);
+    co_return durable;
+  }
+
   CrashPoint& point_;
   gateway::Credit& credit_;
   gateway::JournalPosition admitted_;
+  std::set<RequestId> keyed_;  // open, with an Idempotency-Key
+  std::set<gateway::JournalPosition> settlements_;
 };
 
 class CrashUpstreams final : public gateway::Upstreams {

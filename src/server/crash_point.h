@@ -24,13 +24,16 @@ enum class CrashAt : std::uint8_t {
   kIntentDurable,  // intent_durable: an intent is on disk, nothing was sent upstream
   kDispatched,    // dispatched: the upstream answers, the intent is on disk, the caller has nothing
   kCheckpoint,    // checkpoint: a batch with a checkpoint is on disk
+  kExtended,      // extended: a batch with an extension of a hold is on disk, the stream goes on
   kUsageRead,     // usage_read: what a call used is known and not yet handed to the ledger
   kSettleCommit,  // settle_commit: a batch with a settlement is about to be appended
   kCommitted,     // committed: a batch with a settlement is on disk, nobody was told
-  kSettled,       // settled: the settlement is on disk, the end of the reply has not been sent
-  kFinalByte,     // final_byte: the end of the reply was handed to the caller's connection
-  kRecovery,      // recovery: what a crash left open is about to be resolved on disk
-  kRecovered,     // recovered: it is resolved on disk, nothing is listened on yet
+  kUnkept,     // unkept: the settlement of a request with an Idempotency-Key is on disk, its reply
+               // is not kept for whoever asks again
+  kSettled,    // settled: the settlement is on disk, the end of the reply has not been sent
+  kFinalByte,  // final_byte: the end of the reply was handed to the caller's connection
+  kRecovery,   // recovery: what a crash left open is about to be resolved on disk
+  kRecovered,  // recovered: it is resolved on disk, nothing is listened on yet
 };
 
 // The nth time that the point is reached, from 1.

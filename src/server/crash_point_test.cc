@@ -29,8 +29,8 @@ int SignalOf(const std::function<void()>& work) {
 
 TEST(ParseCrashPlan, EveryName_AloneOrWithANumber_IsAPlan) {
   for (const std::string name :
-       {"intent_commit", "intent_durable", "dispatched", "checkpoint", "usage_read",
-        "settle_commit", "committed", "settled", "final_byte", "recovery", "recovered"}) {
+       {"intent_commit", "intent_durable", "dispatched", "checkpoint", "extended", "usage_read",
+        "settle_commit", "committed", "unkept", "settled", "final_byte", "recovery", "recovered"}) {
     const auto once = ParseCrashPlan(name);
     ASSERT_TRUE(once) << name;
     EXPECT_EQ(once->nth, 1);
@@ -114,6 +114,9 @@ TEST(CrashJournal, Append_OfEachKind_DiesBeforeOrAfterAsThePointSays) {
   EXPECT_EQ(Append(CrashAt::kIntentCommit, {checkpoint, settle}), lives);
   EXPECT_EQ(Append(CrashAt::kCheckpoint, {checkpoint}), after);
   EXPECT_EQ(Append(CrashAt::kCheckpoint, {intent, settle}), lives);
+  const ledger::Record extension = ledger::ExtendRecord{.request = {{1, 1}}};
+  EXPECT_EQ(Append(CrashAt::kExtended, {checkpoint, extension}), after);
+  EXPECT_EQ(Append(CrashAt::kExtended, {checkpoint}), lives);
   EXPECT_EQ(Append(CrashAt::kSettleCommit, {intent, settle}), before);
   EXPECT_EQ(Append(CrashAt::kSettleCommit, {released}), before);
   EXPECT_EQ(Append(CrashAt::kSettleCommit, {recovered}), lives);

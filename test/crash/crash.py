@@ -17,8 +17,15 @@ the gateway what it booked. The auditor joins them and counts
   unrecovered  for a reply that was cut: price of what the upstream sent minus what was charged. Not below
                zero, and not above one checkpoint interval for each stream
 
-Lost and double must be zero. A request left open after the last start is lost too: its hold would never
-come back. The callers, the upstream and the moments of the kills come from the seed.
+Half of the keys are paid from prepaid wallets of quota tokens, half of them hold adaptively and outgrow it. Half
+of the requests carry an Idempotency-Key and are sent again, after a kill, too, until their caller has an answer:
+the kept reply byte for byte, 409 response_not_stored, or a fresh run if nothing was charged.
+
+  wallet       a grant is charged or held above what it is, or a charge is not the tokens times the multiplier
+  repeated     an Idempotency-Key is charged twice, or answered with another reply than the first
+
+Lost, double, wallet and repeated must be zero. A request left open after the last start is lost too: its hold
+would never come back. The callers, the upstream and the moments of the kills come from the seed.
 
 A run of 500 cycles or more adds a line to test/evidence/crash.jsonl; --evidence names another file.
 """
@@ -26,6 +33,7 @@ import argparse
 import asyncio
 import collections
 import datetime
+import hashlib
 import json
 import os
 import random
@@ -60,9 +68,11 @@ POINTS = {
     "intent_durable": "E2: the hold is on disk, nothing was sent upstream",
     "dispatched": "E3: the upstream answers, the caller has no byte",
     "checkpoint": "E4: in the middle of a stream, a note of what was delivered is on disk",
+    "extended": "E4: a stream has outgrown its hold, and more of it is on disk",
     "usage_read": "E5: the usage is known, the settlement is not even queued",
     "settle_commit": "E5: the settlement is queued, its commit has not begun",
     "committed": "E6: the commit is done, nobody was told of it",
+    "unkept": "E7: the settlement is on disk, its reply is not kept for the same Idempotency-Key",
     "settled": "E7: the settlement is on disk, the end of the reply was not sent",
     "final_byte": "E8: the caller has it all",
     "recovery": "E9: the start is about to write how it resolves what was open; twice, then once behind it",
@@ -82,17 +92,34 @@ upstreams:
   - name: witness
     base_url: http://127.0.0.1:{upstream}/v1
     api_key: upstream-secret
+pools:
+  - name: default
+packages:
+  - {{name: plain, pools: [default]}}
+  - {{name: grows, pools: [default], hold: adaptive}}
+  - {{name: tokens, pools: [default], wallet: quota_tokens}}
+  - {{name: tokens-grow, pools: [default], wallet: quota_tokens, hold: adaptive}}
 models:
   - id: m1
     routes: [witness]
+    multiplier: 3
     price: {{input: 1.25, cached_input: 0.125, output: 10}}
 keys:
 {keys}
 """
+PACKAGES = ("plain", "grows", "tokens", "tokens-grow")  # of callers, in turn
+MULTIPLIER_PPM = 3_000_000
+PREPAID = 2_000_000_000
 KEY = """  - name: caller{number}
     secret: {secret}
+    package: {package}
+    prepaid: {prepaid}
     limits: {{requests_per_minute: 1000000, budget: 1000}}
 """
+
+
+def package_of(number):
+    return PACKAGES[number % len(PACKAGES)]
 
 
 def secret_of(number):
@@ -116,19 +143,20 @@ class Upstream:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(re.search(rb"(?i)content-length: *(\d+)", head).group(1))
                 body = await reader.readexactly(length)
-                if not await self.answer(json.loads(body), length, writer):
+                tag = re.search(rb"(?i)x-client-request-id: *([^\r]+)", head).group(1).decode()
+                if not await self.answer(tag, json.loads(body), length, writer):
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def answer(self, body, length, writer):
-        tag, events = body["input"].split()[:2]
+    async def answer(self, tag, body, length, writer):
+        events, size = (int(word) for word in body["input"].split()[1:3])
         if tag in self.sent:
             self.repeated.append(tag)
         entry = self.sent[tag] = {"input": (length + 3) // 4, "output": 0, "ended": False}
-        events = int(events)
+        text, tokens = EVENT_TEXT * size, TOKENS_PER_EVENT * size
         response = {"id": f"resp_{tag}", "object": "response", "model": "m1", "status": "in_progress", "output": [],
                     "usage": None}
 
@@ -140,9 +168,9 @@ class Upstream:
 
         if not body.get("stream"):
             await asyncio.sleep(events * EVENT_SECONDS / 4)
-            entry["output"] = events * TOKENS_PER_EVENT
-            text = {"type": "output_text", "text": EVENT_TEXT * events, "annotations": []}
-            message = {"type": "message", "role": "assistant", "content": [text]}
+            entry["output"] = events * tokens
+            part = {"type": "output_text", "text": text * events, "annotations": []}
+            message = {"type": "message", "role": "assistant", "content": [part]}
             reply = json.dumps({**response, "status": "completed", "output": [message], "usage": usage()}).encode()
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(reply) +
                          reply)
@@ -151,19 +179,19 @@ class Upstream:
             return True
 
         def chunk(event):
-            text = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
-            return b"%x\r\n%s\r\n" % (len(text), text)
+            data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+            return b"%x\r\n%s\r\n" % (len(data), data)
 
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" +
                      chunk({"type": "response.created", "sequence_number": 0, "response": response}))
         delta = {"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0, "content_index": 0,
-                 "delta": EVENT_TEXT}
+                 "delta": text}
         for number in range(events):
             await asyncio.sleep(EVENT_SECONDS)
             if writer.is_closing():
                 return False
             writer.write(chunk({**delta, "sequence_number": number + 1}))
-            entry["output"] += TOKENS_PER_EVENT
+            entry["output"] += tokens
             await writer.drain()
         writer.write(chunk({"type": "response.completed", "sequence_number": events + 1,
                             "response": {**response, "status": "completed", "usage": usage()}}) + b"0\r\n\r\n")
@@ -186,43 +214,83 @@ class Callers:
     async def caller(self, number):
         chance = random.Random(self.seed * 1000 + number)
         sequence = 0
+        # An event of four times the text outgrows a hold of 1,024 tokens in half a second.
+        size = 4 if package_of(number).endswith(("grows", "grow")) else 1
         while self.running:
             sequence += 1
-            entry = {"tag": f"c{number:03d}-{sequence:06d}", "caller": number, "request": None, "end": None,
-                     "from": time.time_ns(), "stream": chance.random() < 0.7, "events": chance.randint(1, 80),
-                     "hang_up": chance.random() < 0.08}
-            try:
-                await asyncio.wait_for(self.ask(entry), 30)
-            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, asyncio.TimeoutError):
-                await asyncio.sleep(0.02)
-            entry["to"] = time.time_ns()
+            name = f"c{number:03d}-{sequence:06d}"
+            asked = {"caller": number, "stream": chance.random() < 0.7, "size": size,
+                     "events": chance.randint(1, 45 if size > 1 else 80),
+                     "once": name if chance.random() < 0.5 else None}
+            repeats = 12 if asked["once"] else 0
+            for again in range(repeats + 1):
+                entry = {**asked, "tag": f"{name}.{again}", "request": None, "end": None, "from": time.time_ns(),
+                         "hang_up": again == 0 and chance.random() < 0.08}
+                try:
+                    await asyncio.wait_for(self.ask(entry), 30)
+                except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError,
+                        asyncio.TimeoutError):
+                    await asyncio.sleep(0.02)
+                entry["to"] = time.time_ns()
+                if not self.running or entry["end"] == "whole" and (again > 0 or chance.random() < 0.7):
+                    break
+                if entry.get("code") == "response_not_stored":
+                    break
+                if again > 0:
+                    await asyncio.sleep(0.1 * again)  # a start may take a moment, and so may a call that is in use
 
     async def ask(self, entry):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            body = json.dumps({"model": "m1", "input": f"{entry['tag']} {entry['events']}", "stream": entry["stream"],
-                               "max_output_tokens": 2000}).encode()
+            name = entry["tag"].split(".")[0]
+            body = json.dumps({"model": "m1", "input": f"{name} {entry['events']} {entry['size']}",
+                               "stream": entry["stream"], "max_output_tokens": 2000}).encode()
             self.log.append(entry)
+            once = f"Idempotency-Key: {entry['once']}\r\n" if entry["once"] else ""
             writer.write(b"POST /v1/responses HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer %s\r\n"
+                         b"X-Client-Request-Id: %s\r\n%s"
                          b"Content-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" %
-                         (secret_of(entry["caller"]).encode(), len(body), body))
+                         (secret_of(entry["caller"]).encode(), entry["tag"].encode(), once.encode(), len(body), body))
             head = await reader.readuntil(b"\r\n\r\n")
             entry["status"] = int(head[9:12])
-            found = re.search(rb"(?i)x-request-id: *req_(\w{26})", head)
+            found = re.search(rb"(?i)\r\nx-request-id: *req_(\w{26})", head)
             entry["request"] = found.group(1).decode() if found else None
+            first = re.search(rb"(?i)x-original-request-id: *req_(\w{26})", head)
+            entry["replays"] = first.group(1).decode() if first else None
             if entry["hang_up"]:
                 await asyncio.sleep(0.1)
                 return
             data = await reader.read(-1)  # to the end of the connection
             if entry["status"] == 200:
                 if entry["stream"]:
-                    whole = b"event: response.completed" in data and data.endswith(b"0\r\n\r\n")
+                    data = unchunked(data)
+                    whole = data is not None and b"event: response.completed" in data
                 else:
                     length = re.search(rb"(?i)content-length: *(\d+)", head)
                     whole = length is not None and len(data) == int(length.group(1))
                 entry["end"] = "whole" if whole else "cut"
+                if whole and entry["once"]:
+                    entry["digest"] = hashlib.sha256(data).hexdigest()
+            else:
+                found = re.search(rb'"code": *"(\w+)"', data)
+                entry["code"] = found.group(1).decode() if found else None
         finally:
             writer.transport.abort()
+
+
+def unchunked(data):
+    """The body of a chunked reply, heartbeats left out; None when it does not end as it should."""
+    body = b""
+    while True:
+        size, found, data = data.partition(b"\r\n")
+        if not found:
+            return None
+        length = int(size, 16)
+        if length == 0:
+            return body.replace(b": ping\n\n", b"") if data == b"\r\n" else None
+        if len(data) < length + 2:
+            return None
+        body, data = body + data[:length], data[length + 2:]
 
 
 class Doomed(weir.Process):
@@ -267,14 +335,17 @@ def plan_of(options, cycle, chance):
         return None
     name = names[cycle // 2 % len(names)]
     # Deep in the run of the process as often as at its first request.
-    return name if name == "recovery" else f"{name}:{chance.choice((1, 1, 2, 5, 20))}"
+    if name == "recovery":
+        return name
+    return f"{name}:{chance.choice((1, 1, 2) if name == 'extended' else (1, 1, 2, 5, 20))}"
 
 
 async def crash(options, folder):
     upstream = Upstream()
     await upstream.start()
     port = weir.free_port()
-    keys = "".join(KEY.format(number=n, secret=secret_of(n)) for n in range(options.streams))
+    keys = "".join(KEY.format(number=n, secret=secret_of(n), package=package_of(n),
+                              prepaid=PREPAID if "tokens" in package_of(n) else 0) for n in range(options.streams))
     config = CONFIG.format(port=port, admin_port=weir.free_port(), folder=folder, upstream=upstream.port, keys=keys)
     chance = random.Random(options.seed)
     callers = Callers(port, options.streams, options.seed)
@@ -313,6 +384,82 @@ async def crash(options, folder):
     status = await loop.run_in_executor(None, server.stop)
     upstream.server.close()
     return upstream, callers.log, status, starts, server, reached
+
+
+def audit_wallets(tally, records):
+    """Every grant, after every record, and every charge; from the records alone."""
+    grants, open_requests, charged_requests = {}, {}, 0
+
+    def hold(request, wallet):
+        for grant, amount in wallet.lines:
+            known = tally.check("wallet: a grant that is held was given", grant in grants, f"{request} {grant}")
+            if known:
+                grants[grant]["held"] += amount
+                open_requests.setdefault(request, (wallet.multiplier_ppm, []))[1].append((grant, amount))
+                entry = grants[grant]
+                tally.check("wallet: spent and held are within the grant",
+                            entry["spent"] + entry["held"] + entry["ended"] <= entry["amount"], f"{request} {entry}")
+        open_requests.setdefault(request, (wallet.multiplier_ppm, []))
+
+    for record in records:
+        fields = record.fields
+        if record.kind == journal.GRANT:
+            tally.check("wallet: a grant is given once", fields["grant"] not in grants, fields["grant"])
+            grants[fields["grant"]] = {"amount": fields["amount"], "spent": 0, "held": 0, "ended": 0}
+        elif record.kind == journal.GRANT_END:
+            grants[fields["grant"]]["ended"] += fields["removed"]
+        elif record.kind in (journal.INTENT, journal.EXTEND) and fields["wallet"]:
+            hold(record.request, fields["wallet"])
+        elif record.kind in (journal.SETTLE, journal.VOID) and record.request in open_requests:
+            multiplier, lines = open_requests.pop(record.request)
+            left = 0
+            if record.kind == journal.SETTLE:
+                charged_requests += 1
+                left, overrun = fields["wallet"]
+                held = sum(amount for _, amount in lines)
+                due = journal.quota_tokens(MULTIPLIER_PPM, record.usage)
+                tally.check("wallet: all tokens times the multiplier, at most what is held",
+                            multiplier == MULTIPLIER_PPM and left == min(due, held) and left + overrun == due,
+                            f"{record} held {held}")
+            for grant, amount in lines:
+                taken = min(left, amount)
+                left -= taken
+                grants[grant]["held"] -= amount
+                grants[grant]["spent"] += taken
+    tally.check("wallet: nothing stays held", not open_requests and not any(g["held"] for g in grants.values()),
+                str(open_requests)[:200])
+    return charged_requests
+
+
+def audit_repeats(tally, callers, intents, resolutions):
+    """At most one charge for each Idempotency-Key, and one reply: by the hash in the records, and by what callers
+    sent."""
+    by_hash = collections.Counter(intents[request].fields["idempotency"][0] for request, found in resolutions.items()
+                                  for record in found
+                                  if record.kind == journal.SETTLE and intents[request].fields["idempotency"])
+    for key, count in by_hash.items():
+        tally.check("repeated: an Idempotency-Key is charged once", count == 1, f"{key}: {count}")
+    by_name = {}
+    for entry in callers:
+        if entry["once"]:
+            by_name.setdefault(entry["once"], []).append(entry)
+    seen = {"replayed": 0, "not_stored": 0, "asked_again": 0}
+
+    def charged(request):
+        return any(record.kind == journal.SETTLE for record in resolutions.get(request, []))
+
+    for name, entries in by_name.items():
+        seen["asked_again"] += len(entries) - 1
+        settled = {entry["request"] for entry in entries if entry["request"] and charged(entry["request"])}
+        tally.check("repeated: one of a name is charged", len(settled) <= 1, f"{name}: {settled}")
+        digests = {entry["digest"] for entry in entries if "digest" in entry}
+        tally.check("repeated: one reply for all", len(digests) <= 1, f"{name}: {entries}")
+        for entry in entries:
+            if entry.get("replays"):
+                seen["replayed"] += 1
+                tally.check("repeated: what is sent again was charged", charged(entry["replays"]), str(entry))
+            seen["not_stored"] += entry.get("code") == "response_not_stored"
+    return seen
 
 
 def audit(tally, upstream, callers, records):
@@ -355,25 +502,27 @@ def audit(tally, upstream, callers, records):
                 if tag in upstream.sent:
                     seen["unbooked"] += 1
                     tally.check("unrecovered: a call that was never booked had hardly begun",
-                                not entry["stream"] or upstream.sent[tag]["output"] <= LAG_TOKENS,
+                                not entry["stream"] or upstream.sent[tag]["output"] <= LAG_TOKENS * entry["size"],
                                 f"{tag} {upstream.sent[tag]}")
                 continue
             request = near[0]
             seen["unseen"] += 1
-        elif entry.get("status") != 200:
+        elif entry.get("status") != 200 or entry.get("replays"):
             continue
         sent = upstream.sent.get(tag)
         record = resolutions.get(request, [None])[0]
         if record is None:
             tally.check("lost: booked", False, f"{tag} {request}: {entry}")
             continue
+        # A void has no price of its own.
+        at = intents[request].price
         if entry["end"] == "whole":
             seen["whole"] += 1
             same = (record.kind == journal.SETTLE and sent is not None and record.usage.input == sent["input"] and
                     record.usage.output == sent["output"])
             tally.check("lost: what a caller saw whole is settled as sent", same, f"{tag} {sent} {record}")
             if same:
-                price = journal.price_nano_usd(record.price, record.usage)
+                price = journal.price_nano_usd(at, record.usage)
                 booked = record.fields["charged"] + record.fields["overrun"]
                 tally.check("settled at its price", price == booked and record.fields["overrun"] == 0,
                             f"{tag} {price} {record.fields}")
@@ -382,8 +531,8 @@ def audit(tally, upstream, callers, records):
         charged = record.fields["charged"] if record.kind == journal.SETTLE else 0
         seen["voided"] += record.kind == journal.VOID
         truth = journal.Usage(0, sent["input"] if sent else 0, 0, 0, sent["output"] if sent else 0, 0, 0)
-        price = journal.price_nano_usd(record.price, truth)
-        slack = record.price.input * INPUT_SLACK_TOKENS // 1000
+        price = journal.price_nano_usd(at, truth)
+        slack = at.input * INPUT_SLACK_TOKENS // 1000
         tally.check("double: a cut reply is charged at most what was sent", charged <= price + slack,
                     f"{tag} charged {charged} of {price}: {sent} {record}")
         if entry["stream"]:
@@ -391,10 +540,16 @@ def audit(tally, upstream, callers, records):
             unrecovered_tokens_max = max(unrecovered_tokens_max, missing)
             unrecovered_nano += max(price - charged, 0)
             tally.check("unrecovered: at most one checkpoint interval",
-                        missing <= CHECKPOINT_TOKENS + LAG_TOKENS, f"{tag} {missing} tokens: {sent} {record}")
-    tally.check("the load was real", seen["whole"] > 0 and seen["cut"] > 0, str(seen))
+                        missing <= CHECKPOINT_TOKENS + LAG_TOKENS * entry["size"],
+                        f"{tag} {missing} tokens: {sent} {record}")
+    repeats = audit_repeats(tally, callers, intents, resolutions)
+    wallets = audit_wallets(tally, records)
+    extended = sum(record.kind == journal.EXTEND for record in records)
+    tally.check("the load was real", all((seen["whole"], seen["cut"], wallets, extended, repeats["asked_again"])),
+                f"{seen} {repeats} {wallets} {extended}")
     tally.check("no request was sent upstream twice", not upstream.repeated, str(upstream.repeated[:5]))
-    return {"seen_" + name: count for name, count in seen.items()} | {
+    return {"seen_" + name: count for name, count in (seen | repeats).items()} | {
+        "wallet_charges": wallets, "extensions": extended,
         "unrecovered_usd": unrecovered_nano / 1e9, "unrecovered_tokens_max": unrecovered_tokens_max}
 
 
@@ -412,7 +567,10 @@ def keep(options, commit, callers, records, reached, tally, story, seconds):
             "seed": options.seed, "streams": options.streams, "cycles": options.cycles,
             "kills": dict(sorted(reached.items())),
             "requests": len(callers), "records": len(records), "lost": tally.wrong["lost"],
-            "double": tally.wrong["double"], "wrong": tally.failed, "facts": tally.passed,
+            "double": tally.wrong["double"], "wallet": tally.wrong["wallet"],
+            "repeated": tally.wrong["repeated"], "replayed": story["seen_replayed"],
+            "wallet_charges": story["wallet_charges"], "extensions": story["extensions"],
+            "wrong": tally.failed, "facts": tally.passed,
             "unrecovered_usd": round(story["unrecovered_usd"], 9),
             "unrecovered_tokens_max": story["unrecovered_tokens_max"], "seconds": round(seconds)}
     with open(path, "a", encoding="utf-8") as file:
@@ -445,7 +603,8 @@ def main():
     if options.at == "any" and options.cycles >= 4 * len(POINTS):
         for point in (*POINTS, "recovered"):
             tally.check("every point was reached", reached[point] > 0, f"{point}: {dict(reached)}")
-    print(f"lost={tally.wrong['lost']} double={tally.wrong['double']}; {tally.passed} facts agree")
+    wrong = " ".join(f"{name}={tally.wrong[name]}" for name in ("lost", "double", "wallet", "repeated"))
+    print(f"{wrong}; {tally.passed} facts agree")
     if options.evidence or options.cycles >= LONG_RUN:
         keep(options, commit, callers, records, reached, tally, story, time.monotonic() - started)
     tally.passed = options.cycles  # what is counted are cycles, not the thousands of facts about them
