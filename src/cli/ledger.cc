@@ -179,7 +179,7 @@ Row RowOf(const ledger::Record& record, std::uint64_t position) {
           row.request = one.request;
         }
         if constexpr (requires { requires std::same_as<decltype(one.key), KeyId>; }) {
-          row.key = one.key;
+          if (!one.key.empty()) row.key = one.key;  // notes of version 3 leave it out
         }
         if constexpr (requires { one.price_id; }) {
           if (one.price_id != 0) row.price_id = one.price_id;
