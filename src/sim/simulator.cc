@@ -196,6 +196,7 @@ class World {
   std::uint64_t lives_ = 0;
   std::uint64_t crashes_ = 0;
   std::uint64_t power_cuts_ = 0;
+  std::string probe_end_ = "it never ended";
 };
 
 World::Node::Node(World& world, std::uint64_t life)
@@ -265,7 +266,9 @@ Outcome World::Run() {
     executor_.At(action.at, [this, &action] { Do(action); });
     last = std::max(last, action.at);
   }
-  executor_.At(last + Milliseconds(draw_.Between(0, 3000)), [this] { Heal(); });
+  // Later than the last action: of events of one time any may be first, and what breaks behind the
+  // healing stays broken.
+  executor_.At(last + Milliseconds(draw_.Between(1, 3000)), [this] { Heal(); });
   RunUntilQuiet();
   if (!auditor_.violation()) Probe();
   Outcome outcome;
@@ -314,7 +317,7 @@ void World::Probe() {
              .probe = true});
   RunUntilQuiet();
   if (!auditor_.violation() && auditor_.counts().served != served + 1) {
-    auditor_.Report("I20", "all is well, and a request is not served");
+    auditor_.Report("I20", fmt::format("all is well, and a request is not served: {}", probe_end_));
   }
   if (auditor_.violation()) return;
   Crash(false);
@@ -451,6 +454,11 @@ Root World::Serve(Call& call) {
 
 void World::OnServed(Call& call) {
   auditor_.OnFinished(*call.truth, call.x);
+  if (call.spec.probe) {
+    probe_end_ = fmt::format("status {}, ending {}, refusal {}, {} attempts", call.x.status,
+                             static_cast<int>(call.x.ending), TextOf(call.x.reason.refusal).name,
+                             call.x.attempts.size());
+  }
   // The coroutine still runs: what it lives in goes with the next event.
   executor_.In({0}, [this, self = call.self, truth = call.truth] {
     // A crash may have taken it first.

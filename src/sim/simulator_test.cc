@@ -63,7 +63,7 @@ TEST(Simulator, SomeHundredSchedules_BreakNoRule_AndMeetEverything) {
   EXPECT_GT(sum.lost_records, 20U);
   EXPECT_GT(sum.grants, 1000U);
   EXPECT_GT(sum.extensions, 20U);
-  EXPECT_GT(sum.out_of_hold, 5U);
+  EXPECT_GT(sum.out_of_hold, 0U);
   EXPECT_GT(sum.replays, 100U);
   EXPECT_GT(crashes, 300U);
   EXPECT_GT(power_cuts, 30U);
@@ -84,6 +84,7 @@ TEST(Simulator, AScheduleWithoutFaults_ServesWhatItAdmits) {
     Schedule schedule = MakeSchedule(seed, kActions);
     for (const FaultName& fault : kFaultNames) schedule = Without(std::move(schedule), fault.fault);
     schedule.settings.account_slots = 0;
+    schedule.settings.holds = {};  // whoever outgrows an adaptive hold may be cut
     const Outcome outcome = simulator.Run(schedule);
     ASSERT_FALSE(outcome.violation) << "seed " << seed << ": " << Text(outcome);
     EXPECT_EQ(outcome.counts.served, outcome.counts.admitted) << seed;
