@@ -52,8 +52,7 @@ namespace weir {
     "The request with this Idempotency-Key has run, and its reply was not kept")                 \
   X(kRequestNotFound, 23, 404, "invalid_request_error", "request_not_found",                     \
     "There is no request with this id of this API key")                                          \
-  X(kCodeNotValid, 24, 400, "invalid_request_error", "code_not_valid",                           \
-    "This code is not valid")                                                                    \
+  X(kCodeNotValid, 24, 400, "invalid_request_error", "code_not_valid", "This code is not valid") \
   X(kCodeRedeemed, 25, 409, "invalid_request_error", "code_already_redeemed",                    \
     "This code was redeemed already")                                                            \
   X(kNoWallet, 26, 409, "invalid_request_error", "no_wallet",                                    \

@@ -115,7 +115,7 @@ TEST(AdminClient, SendsTheTokenAndReadsTheReply) {
 TEST(AdminClient, AServerThatDoesNotAnswer_IsATimeout) {
   OneReply server("");
   const auto client = AdminClient::Make(server.url(), Secret("wadm_x"));
-  const auto reply = client->Send("GET", "/", {}, Milliseconds(50));
+  const auto reply = client->Send("GET", "/", {}, {}, Milliseconds(50));
   ASSERT_FALSE(reply.has_value());
   EXPECT_EQ(reply.error().code, ErrorCode::kTimeout);
   EXPECT_THAT(reply.error().detail, Not(HasSubstr("wadm_x")));

@@ -282,8 +282,8 @@ colour: blue
       "2027-01-31T12:00:00Z\n"
       "25:14: keys[0].limits.rpm: is not an option; did you mean requests_per_minute?\n"
       "26:1: colour: is not an option; known here: environment, listen, workers, data_dir, "
-      "durability, on_hang_up, useful_output_tokens_min, concurrency, fallback, price_files, "
-      "price_ceiling, brand, admin, limits, "
+      "durability, on_hang_up, useful_output_tokens_min, concurrency, price_files, price_ceiling, "
+      "fallback, brand, admin, limits, "
       "key_defaults, log, upstreams, pools, packages, workspaces, models, keys\n");
 }
 
@@ -860,7 +860,8 @@ TEST(PriceFiles, WhatIsWrong_IsSaidOfTheRightFile) {
       CatalogErrors(head + "price_files: [x]\nmodels: [{id: m, wrong: 1}]\n",
                     {{"x", "prices: {m: {input: -1, output: 1}}\n"}}),
       "f:3:18: models[0].wrong: is not an option; known here: id, routes, owned_by, created, "
-      "capabilities, permission, price, output_tokens_max, input_tokens_max, downgrade\n"
+      "capabilities, permission, price, on_hang_up, multiplier, output_tokens_max, "
+      "input_tokens_max, downgrade\n"
       "x:1:21: prices.m.input: \"-1\" is not USD per million tokens; write USD per million tokens "
       "with at most six decimals, such as 2.50\n");
   EXPECT_EQ(CatalogErrors(head + "models: [{id: \"*\", price: catalog}]\n", {}),

@@ -533,7 +533,8 @@ TEST(CreditWalletRandom, CrashAfterAnyRecord_LosesNothingAndPassesNoGrant) {
       }
       ledger::RecordBuffer resolutions;
       restored.ResolveOpen(now, resolutions);
-      restored.Sweep(now, resolutions);  // what had ended when it was killed, and nobody had said so
+      restored.Sweep(now,
+                     resolutions);  // what had ended when it was killed, and nobody had said so
       ASSERT_EQ(restored.book().CheckInvariants(), std::nullopt);
       ASSERT_EQ(restored.book().pending_count(), 0U);
       const auto resolved = Records(resolutions);

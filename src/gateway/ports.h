@@ -249,8 +249,8 @@ struct Ports {
   Upstreams& upstreams;
   Credit& credit;
   Accounts& accounts;
-  Receipts* receipts = nullptr;  // none: every request is unknown
-  Replies* replies = nullptr;    // none: no reply is kept
+  Receipts* receipts = nullptr;   // none: every request is unknown
+  Replies* replies = nullptr;     // none: no reply is kept
   WalletDesk* wallets = nullptr;  // none: no code is valid, and there is no statement
 };
 

@@ -441,7 +441,8 @@ TEST(CreditHost, CheckpointAlone_IsWrittenAfterItsDelay) {
 TEST(CreditHost, Start_ResolvesWhatACrashLeftOpen_Once) {
   Disk disk;
   {
-    // The records of a process that was killed: fund, price, three intents, a checkpoint, a settlement.
+    // The records of a process that was killed: fund, price, three intents, a checkpoint, a
+    // settlement.
     gateway::CreditControl machine;
     ledger::RecordBuffer records;
     for (std::uint64_t n = 1; n <= 3; ++n) machine.Admit(Ask(n), kNow, records);

@@ -141,6 +141,14 @@ telemetry::ExchangeRecord ReadOldRow(const Statement& from) {
   return row;
 }
 
+// The id that is one less: what is listed behind `id` has at most this one. Behind the first id of
+// a slot that is in the slot before.
+RequestId Before(const RequestId& id) {
+  RequestId before = id;
+  if (before.low-- == 0 && before.high > 0) --before.high;
+  return before;
+}
+
 class Implementation final : public RequestLog {
  public:
   Implementation(Options options, SqliteHandle write_db, SqliteHandle read_db, Statement insert,
@@ -190,7 +198,7 @@ class Implementation final : public RequestLog {
     auto rows = Prepare(read_db_.get(),
                         "SELECT records, slot FROM batch WHERE slot <= ?1 ORDER BY slot DESC");
     if (!rows) return std::unexpected(rows.error());
-    rows->Bind(1, query.after ? SlotOf(*query.after) : INT64_MAX);
+    rows->Bind(1, query.after ? SlotOf(Before(*query.after)) : INT64_MAX);
     // Slots are in order and what is in one is not, so the list is full only at a slot's end.
     RequestPage page;
     std::vector<telemetry::ExchangeRecord>& list = page.records;

@@ -237,7 +237,7 @@ TEST(Metrics, TheText_HasExactlyTheDescribedFamilies) {
          {"weir_account_usable", "weir_account_in_flight", "weir_account_rests_total",
           "weir_pool_usable_accounts", "weir_pool_resting_accounts", "weir_pool_capacity",
           "weir_pool_in_flight", "weir_pool_waiting", "weir_sticky_total",
-          "weir_account_probes_total"}) {
+          "weir_account_probes_total", "weir_wallet_breakage_total"}) {
       families.push_back({.name = name, .series = {}});
     }
     return families;
