@@ -66,7 +66,7 @@ std::shared_ptr<const config::Config> MakeConfig(const Settings& settings, std::
   upstream.base_path = "/v1";
   upstream.first_byte_deadline = Seconds(20);
   upstream.event_deadline = Seconds(8);
-  upstream.total_deadline = Seconds(90);
+  upstream.total_deadline = Seconds(600);  // a long answer in small pieces takes minutes
   config.upstreams.push_back(std::move(upstream));
   for (std::int64_t i = 0; i < settings.accounts; ++i) {
     config::Account account;
