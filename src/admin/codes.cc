@@ -230,7 +230,7 @@ AdminResponse RevokeCodes(const Call& call) {
           "The code was redeemed; revoke the grant it made: DELETE /admin/v1/grants/ID.");
     }
   } else {
-    const auto codes = call.ports.wallets.store->List({.batch = *id, .before = {}, .limit = 1});
+    const auto codes = call.ports.wallets.store->List({.batch = id, .before = {}, .limit = 1});
     if (!codes) return Problem(codes.error());
     if (codes->empty()) return none();
   }

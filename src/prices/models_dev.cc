@@ -90,7 +90,8 @@ void ImportModelsDev(const JsonNode& root, std::string_view only, Import& import
       continue;
     }
     for (const auto& [id, fields] : models->members) {
-      const std::string model = provider + "/" + id;
+      std::string model = provider;
+      model.append("/").append(id);
       if (!only.empty() && !Matches(only, model)) {
         ++import.filtered;
         continue;
