@@ -73,6 +73,26 @@ namespace weir {
     "The budget of this API key is used up")                                                     \
   X(kInsufficientBalance, 43, 402, "billing_error", "insufficient_balance",                      \
     "Your balance is too low for this route.")                                                   \
+  X(kQuotaExceeded, 44, 429, "quota_exceeded", "quota_exceeded",                                 \
+    "A quota policy has no room for this request until its window ends")                         \
+  X(kPolicyBudgetExceeded, 45, 402, "billing_error", "budget_exceeded",                          \
+    "The budget of a quota policy is used up")                                                   \
+  X(kRequestExceedsLimit, 46, 400, "invalid_request_error", "request_exceeds_limit",             \
+    "This request is larger than a quota policy allows")                                         \
+  X(kApprovalRequired, 47, 403, "approval_required", "approval_required",                        \
+    "This request needs an approval that it does not have")                                      \
+  X(kPolicyInFlight, 48, 429, "rate_limit_error", "in_flight_reserved",                          \
+    "The rest of what a quota policy allows is reserved by requests in progress")                \
+  X(kPolicyRequestExceedsBudget, 49, 402, "billing_error", "request_exceeds_budget",             \
+    "This request can cost more than a quota policy allows")                                     \
+  X(kPolicyConcurrency, 50, 429, "rate_limit_error", "concurrency_limit_exceeded",               \
+    "Too many requests that a quota policy counts are in progress")                              \
+  X(kPolicyBudgetLater, 51, 429, "quota_exceeded", "budget_exceeded",                            \
+    "The budget of a quota policy is used up until its window ends")                             \
+  X(kMetadataRefused, 27, 400, "invalid_request_error", "metadata_not_allowed",                  \
+    "This API key may not say this of its requests")                                             \
+  X(kActionNotFound, 28, 404, "invalid_request_error", "action_not_found",                       \
+    "There is no action with this id of this API key")                                           \
   X(kNoCapacity, 60, 503, "server_error", "no_capacity",                                         \
     "No upstream account can take this request now")                                             \
   X(kUsageLimitReached, 61, 429, "usage_limit_reached", "usage_limit_reached",                   \

@@ -15,6 +15,7 @@
 #include "base/money.h"
 #include "base/secret.h"
 #include "base/time.h"
+#include "config/policy.h"
 #include "config/price_list.h"
 #include "dialect/payload_rule.h"
 
@@ -209,6 +210,8 @@ struct Model {
   std::vector<ModelRoute> routes;  // tried in this order
   PriceList price;                 // empty: refused as model_unpriced, unless it is in the catalog
   bool price_by_name = false;  // the wildcard's: the catalog's price of what the caller asks for
+  std::string family;          // for policies: "gpt-5"; empty: none
+  std::string model_class = "standard";  // premium, preview, deprecated, high_context, ...
   std::optional<Downgrade> downgrade;
   Multiplier multiplier;                 // of what a wallet pays
   std::optional<HangUpRule> on_hang_up;  // none: the deployment's
@@ -243,6 +246,17 @@ struct KeySpec {
   bool allow_downgrade = true;
   // Given to its wallet when it is made: quota tokens, or millionths of a USD.
   std::int64_t prepaid = 0;
+  std::vector<Attribute> attributes;  // sorted by dimension
+  std::uint32_t metadata = 0;         // dimensions its requests may set unsigned: bits of Dimension
+};
+
+// Where events are told, as Standard Webhooks 1.0.
+struct Webhook {
+  std::string name;
+  std::string url;                  // https://..., or http:// where allow_private
+  Secret secret;                    // "whsec_" and base64 of 24 to 64 bytes
+  std::vector<std::string> events;  // "policy.alert", ...; empty: all
+  bool allow_private = false;       // addresses of this machine and of private networks
 };
 
 enum class Durability : std::uint8_t {
@@ -281,6 +295,10 @@ struct Config {
   std::shared_ptr<const PriceCatalog> catalog;  // of price_files; null: none
   PriceList price_ceiling;  // of models with `price: catalog` that the catalog does not know
   std::vector<KeySpec> keys;
+  std::vector<Policy> policies;  // of the file, then those made through the admin API
+  std::vector<Raise> raises;     // of policies, approved
+  Secret metadata_secret;        // that callers sign what their requests say of themselves with
+  std::vector<Webhook> webhooks;
   KeyLimits key_defaults;  // for keys made through the admin API without limits of their own
   bool log_exchanges = true;
 

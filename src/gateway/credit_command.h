@@ -27,13 +27,14 @@ struct JournalPosition {
 // The most a request can cost, and how much of that is output we may cap.
 struct Quote {
   config::Price price;
-  config::PriceId price_id;               // of the price; 0: the machine finds it out
-  std::int64_t input_tokens_bound = 0;    // >= what any tokenizer makes of the input
-  std::int64_t output_tokens_bound = 0;   // over all choices (n); min(asked, the model's) x n
-  std::int64_t output_choices = 1;        // n: a clamp is per choice
-  std::int64_t audio_ms_bound = 0;        // >= how long any decoder finds the audio
-  std::int64_t tool_calls_bound = 0;      // of the provider's own tools, billed one by one
-  std::int64_t output_tokens_useful = 0;  // per choice; a clamp below this is a refusal instead
+  config::PriceId price_id;                 // of the price; 0: the machine finds it out
+  std::int64_t input_tokens_bound = 0;      // >= what any tokenizer makes of the input
+  std::int64_t output_tokens_bound = 0;     // over all choices (n); min(asked, the model's) x n
+  std::int64_t output_choices = 1;          // n: a clamp is per choice
+  std::int64_t audio_ms_bound = 0;          // >= how long any decoder finds the audio
+  std::int64_t tool_calls_bound = 0;        // of the provider's own tools, billed one by one
+  std::int64_t output_tokens_useful = 0;    // per choice; a clamp below this is a refusal instead
+  std::int64_t multiplier_ppm = 1'000'000;  // of what wallets and policies count in quota tokens
 };
 
 using ledger::GrantId;

@@ -158,6 +158,7 @@ Quote MakeQuote(const config::Model& model, const config::PriceVersion& price, b
   if (operation.kind == OperationKind::kCountTokens) return quote;
   quote.price = price.price;
   quote.price_id = price.id;
+  quote.multiplier_ppm = model.multiplier.ppm;
   const auto bytes = static_cast<std::int64_t>(body.size());
   // Looked for only where it matters: the hold decides nothing where nothing bounds it.
   const bool elsewhere = capped && !shape.audio && InputIsElsewhere(shape, body);

@@ -62,6 +62,8 @@ struct KeyRecord {
   // Applied in this order where the adaptation is; at most kPayloadRulesMax.
   std::vector<dialect::PayloadRule> payload_rules;
   bool allow_downgrade = true;
+  std::vector<config::Attribute> attributes;  // for policies; sorted by dimension
+  std::uint32_t metadata = 0;  // dimensions its requests may set unsigned: config::BitOf
   config::KeyLimits limits;
   Instant created_at;
   std::optional<Instant> rotated_at;
@@ -92,6 +94,8 @@ struct NewKey {
   bool codex_adaptation = false;
   std::vector<dialect::PayloadRule> payload_rules;
   bool allow_downgrade = true;
+  std::vector<config::Attribute> attributes;
+  std::uint32_t metadata = 0;
   config::KeyLimits limits;
 };
 
