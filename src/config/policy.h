@@ -136,14 +136,18 @@ enum class WindowKind : std::uint8_t {
   kAction = 8,   // one action of a user, which may take several requests
 };
 
+// 2024-01-01T00:00: midnight, a Monday and the first of a month, after the last change of any zone's
+// clock by less than an hour that was for good (so that hours counted from it begin on the hour).
+inline constexpr std::int64_t kDefaultAnchorSeconds = 1'704'067'200;
+
 struct Window {
   WindowKind kind = WindowKind::kMonth;
   // The last so long, in steps of a sixtieth, instead of from one calendar moment to the next.
   bool sliding = false;
   std::int64_t every = 1;  // so many minutes, hours, days, weeks or months
   // A local moment at which a window begins, in seconds of local civil time since 1970-01-01; the
-  // others are counted from it. Default: midnight, Monday, the first.
-  std::int64_t anchor_seconds = 0;
+  // others are counted from it.
+  std::int64_t anchor_seconds = kDefaultAnchorSeconds;
   std::shared_ptr<const Zone> zone;  // null: UTC
   std::optional<Instant> starts_at;  // of a campaign
   std::optional<Instant> ends_at;
