@@ -362,6 +362,15 @@ TEST_F(AdminApiTest, Create_RefusesWhatItDoesNotUnderstand_AndChangesNothing) {
            {R"({"name":"a","payload_rules":[{"path":"a","value":1,"valueType":"json"}]})",
             "/payload_rules/0/valueType", "is not known here"},
            {R"({"name":"a","allow_downgrade":null})", "/allow_downgrade", "must be true or"},
+           {R"({"name":"a","attributes":[]})", "/attributes", "must be an object"},
+           {R"({"name":"a","attributes":{"team":1}})", "/attributes/team", "must be a string"},
+           {R"({"name":"a","attributes":{"team":""}})", "/attributes/team", "must not be empty"},
+           {R"({"name":"a","attributes":{"team":"a\nb"}})", "/attributes/team", "printable ASCII"},
+           {R"({"name":"a","attributes":{"workspace":"acme"}})", "/attributes/workspace",
+            "known are: team, user, customer, customer_tier, workflow, feature"},
+           {R"({"name":"a","metadata":{}})", "/metadata", "must be a list of: team, user"},
+           {R"({"name":"a","metadata":["user","key"]})", "/metadata", "must be a list of: team"},
+           {R"({"name":"a","metadata":[1]})", "/metadata", "must be a list of: team, user"},
            {R"({"name":"a","expires_at":"soon"})", "/expires_at", "must be a time"},
            {R"({"name":"a","expires_at":1800000000})", "/expires_at", "must be a time"},
            {R"({"name":"a","expires_at":"2025-01-01"})", "/expires_at", "in the future"},
@@ -783,6 +792,30 @@ TEST_F(AdminApiTest, TheBelongingOfAKey_IsCheckedWhenItIsNamedAndOnlyThen) {
   EXPECT_TRUE(key.at("package").is_null());
   EXPECT_THAT(json::serialize(Json(Send("GET", "/admin/v1/audit")).at("data").at(0)),
               HasSubstr("workspace acme -> none; package gold -> none; codex_adaptation -> false"));
+}
+
+TEST_F(AdminApiTest, Attributes_AreKeptReplacedWholeAndAudited) {
+  const std::string path = "/admin/v1/keys/" + Create(R"({"name":"a",
+      "attributes":{"user":"u 1","team":"growth"},"metadata":["workflow","user","user"]})");
+  const auto shown = [&] {
+    const json::object key = Json(Send("GET", path));
+    return json::serialize(key.at("attributes")) + json::serialize(key.at("metadata"));
+  };
+  EXPECT_EQ(shown(), R"({"team":"growth","user":"u 1"}["user","workflow"])");
+  EXPECT_EQ(json::serialize(
+                Json(Send("GET", "/admin/v1/keys")).at("data").at(0).at("attributes").at("team")),
+            R"("growth")");
+  Json(Send("PATCH", path, R"({"allow_downgrade":false})"));
+  Problem(Send("PATCH", path, R"({"attributes":{"team":"x","model":"y"}})"), 422,
+          "invalid-request");
+  EXPECT_EQ(shown(), R"({"team":"growth","user":"u 1"}["user","workflow"])");
+  Json(Send("PATCH", path, R"({"attributes":{"customer_tier":"gold"},"metadata":[]})"));
+  EXPECT_EQ(shown(), R"({"customer_tier":"gold"}[])");
+  EXPECT_THAT(json::serialize(Json(Send("GET", "/admin/v1/audit")).at("data").at(0)),
+              HasSubstr("attributes [team=growth user=u 1] -> [customer_tier=gold]; "
+                        "metadata [user workflow] -> []"));
+  Json(Send("PATCH", path, R"({"attributes":{}})"));
+  EXPECT_EQ(shown(), "{}[]");
 }
 
 TEST_F(AdminApiTest, PayloadRules_AreKeptInOrderReplacedWholeAndAudited) {

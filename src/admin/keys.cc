@@ -10,6 +10,7 @@
 #include "admin/body_reader.h"
 #include "admin/handlers.h"
 #include "admin/json_writer.h"
+#include "config/attribute.h"
 #include "identity/key_record.h"
 #include "store/key_store.h"
 
@@ -48,8 +49,10 @@ void WriteKey(const KeyRecord& key, Instant now, JsonWriter& json) {
   for (const dialect::PayloadRule& rule : key.payload_rules) {
     json.Open('{').Text("path", dialect::PathText(rule)).Json("value", rule.value).Close('}');
   }
-  json.Close(']')
-      .Flag("allow_downgrade", key.allow_downgrade)
+  json.Close(']').Flag("allow_downgrade", key.allow_downgrade).Open("attributes", '{');
+  for (const auto& [dimension, value] : key.attributes) json.Text(Name(dimension), value);
+  json.Close('}')
+      .Texts("metadata", config::DimensionNames(key.metadata))
       .Open("limits", '{')
       .Number("requests_per_minute", key.limits.requests_per_minute)
       .Number("tokens_per_minute", key.limits.tokens_per_minute)
@@ -117,6 +120,49 @@ void ReadPayloadRules(ObjectReader& reader, std::vector<dialect::PayloadRule>& o
     }
   }
   out = std::move(rules);  // used only when nothing was refused
+}
+
+// What policies tell its requests apart by. The object replaces the one before.
+void ReadAttributes(ObjectReader& reader, std::vector<config::Attribute>& out) {
+  auto object = reader.Object("attributes");
+  if (!object) return;
+  std::vector<config::Attribute> attributes;
+  for (std::size_t i = 0; i < config::kDimensions; ++i) {
+    const auto dimension = static_cast<config::Dimension>(i);
+    if ((config::BitOf(dimension) & config::kAttributeBits) == 0) continue;
+    const boost::json::value* value = object->Any(Name(dimension));
+    if (value == nullptr) continue;
+    const std::string_view text =
+        value->is_string() ? std::string_view(value->get_string()) : std::string_view();
+    const std::string_view fault =
+        value->is_string() ? config::AttributeFault(text) : std::string_view("must be a string");
+    if (!fault.empty()) object->Refuse(Name(dimension), std::string(fault));
+    config::SetAttribute(attributes, dimension, text);
+  }
+  object->Finish();
+  out = std::move(attributes);  // used only when nothing was refused
+}
+
+// What its requests may say of themselves without a signature. The list replaces the one before.
+void ReadMetadata(ObjectReader& reader, std::uint32_t& out) {
+  const boost::json::value* value = reader.Any("metadata");
+  if (value == nullptr) return;
+  std::uint32_t bits = 0;
+  const auto* list = value->if_array();
+  bool right = list != nullptr;
+  for (std::size_t i = 0; right && i < list->size(); ++i) {
+    const auto* name = (*list)[i].if_string();
+    const auto dimension = name == nullptr ? std::nullopt : config::DimensionOf(*name);
+    right = dimension && (config::BitOf(*dimension) & config::kAttributeBits) != 0;
+    if (right) bits |= config::BitOf(*dimension);
+  }
+  if (right) {
+    out = bits;
+  } else {
+    reader.Refuse("metadata",
+                  fmt::format("must be a list of: {}",
+                              fmt::join(config::DimensionNames(config::kAttributeBits), ", ")));
+  }
 }
 
 void ReadExpiry(ObjectReader& reader, Instant now, std::optional<Instant>& expires_at) {
@@ -211,6 +257,8 @@ AdminResponse CreateKey(const Call& call) {
   reader.Flag("codex_adaptation", wanted.codex_adaptation);
   ReadPayloadRules(reader, wanted.payload_rules);
   reader.Flag("allow_downgrade", wanted.allow_downgrade);
+  ReadAttributes(reader, wanted.attributes);
+  ReadMetadata(reader, wanted.metadata);
   ReadExpiry(reader, call.now, wanted.expires_at);
   if (auto limits = reader.Object("limits")) ReadLimits(*limits, wanted.limits);
   reader.Finish();
@@ -317,6 +365,8 @@ AdminResponse PatchKey(const Call& call) {
   reader.Flag("codex_adaptation", changed.codex_adaptation);
   ReadPayloadRules(reader, changed.payload_rules);
   reader.Flag("allow_downgrade", changed.allow_downgrade);
+  ReadAttributes(reader, changed.attributes);
+  ReadMetadata(reader, changed.metadata);
   ReadExpiry(reader, call.now, changed.expires_at);
   if (auto limits = reader.Object("limits")) ReadLimits(*limits, changed.limits);
   std::string state;
@@ -363,6 +413,18 @@ AdminResponse PatchKey(const Call& call) {
        fmt::format("payload_rules {} -> {}", rules_of(before), rules_of(changed)));
   note(before.allow_downgrade != changed.allow_downgrade,
        fmt::format("allow_downgrade -> {}", changed.allow_downgrade));
+  const auto attributes_of = [](const KeyRecord& record) {
+    std::vector<std::string> texts;
+    for (const auto& [dimension, value] : record.attributes) {
+      texts.push_back(fmt::format("{}={}", Name(dimension), value));
+    }
+    return fmt::format("[{}]", fmt::join(texts, " "));
+  };
+  note(before.attributes != changed.attributes,
+       fmt::format("attributes {} -> {}", attributes_of(before), attributes_of(changed)));
+  note(before.metadata != changed.metadata,
+       fmt::format("metadata [{}] -> [{}]", fmt::join(config::DimensionNames(before.metadata), " "),
+                   fmt::join(config::DimensionNames(changed.metadata), " ")));
   note(before.expires_at != changed.expires_at, "expiry");
   note(before.limits != changed.limits,
        fmt::format("limits {} -> {}", LimitText(before.limits), LimitText(changed.limits)));

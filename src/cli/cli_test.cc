@@ -211,11 +211,28 @@ std::string BodySent(std::vector<std::string> options) {
 TEST_F(CliTest, KeysCreate_SendsWhatWasAskedForAndNothingElse) {
   EXPECT_EQ(BodySent({}), R"({"name":"a"})");
   EXPECT_EQ(
-      BodySent({"--workspace", "acme", "--package", "gold", "--codex-adaptation", "--payload-rule",
-                "a.0=\"b=c\"", "--payload-rule", "d=[1]", "--no-downgrade", "--budget", "none"}),
+      BodySent(
+          {"--workspace",    "acme",        "--package",      "gold",       "--codex-adaptation",
+           "--payload-rule", "a.0=\"b=c\"", "--payload-rule", "d=[1]",      "--no-downgrade",
+           "--budget",       "none",        "--attribute",    "team=a=b c", "--attribute",
+           "user=u",         "--metadata",  "user",           "--metadata", "workflow"}),
       R"({"name":"a","workspace":"acme","package":"gold","codex_adaptation":true,)"
       R"("payload_rules":[{"path":"a.0","value":"b=c"},{"path":"d","value":[1]}],)"
-      R"("allow_downgrade":false,"limits":{"budget_usd":null}})");
+      R"("allow_downgrade":false,"attributes":{"team":"a=b c","user":"u"},)"
+      R"("metadata":["user","workflow"],"limits":{"budget_usd":null}})");
+}
+
+TEST_F(CliTest, KeysCreate_AnAttributeThatIsNone_IsSaidBeforeAnythingIsSent) {
+  for (const auto& [given, said] :
+       {std::pair("team", "is not DIMENSION=VALUE"), std::pair("=x", "is not DIMENSION=VALUE")}) {
+    const Outcome outcome = Weir({"keys", "create", "--name", "a", "--attribute", given});
+    EXPECT_EQ(outcome.code, kExitFailed);
+    EXPECT_THAT(outcome.err, HasSubstr(said));
+  }
+  const Outcome twice =
+      Weir({"keys", "create", "--name", "a", "--attribute", "team=x", "--attribute", "team=y"});
+  EXPECT_EQ(twice.code, kExitFailed);
+  EXPECT_THAT(twice.err, HasSubstr("--attribute team is given twice"));
 }
 
 TEST_F(CliTest, ReceiptVerify_SaysWhetherItIsAsItWasSigned) {

@@ -29,6 +29,8 @@ struct Options : Connection {
   bool codex_adaptation = false;
   std::vector<std::string> payload_rules;  // PATH=JSON
   bool no_downgrade = false;
+  std::vector<std::string> attributes;  // DIMENSION=VALUE
+  std::vector<std::string> metadata;
   std::int64_t requests_per_minute = -1;
   std::int64_t tokens_per_minute = -1;
   std::int64_t concurrent_requests = -1;
@@ -99,6 +101,24 @@ std::optional<json::array> PayloadRules(const std::vector<std::string>& texts) {
   return rules;
 }
 
+// {"team": "growth"} of DIMENSION=VALUE texts. Prints what is wrong.
+std::optional<json::object> Attributes(const std::vector<std::string>& texts) {
+  json::object attributes;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      PrintError("--attribute " + text + " is not DIMENSION=VALUE; write team=growth");
+      return std::nullopt;
+    }
+    if (!attributes.emplace(text.substr(0, equals), text.substr(equals + 1)).second) {
+      PrintError("--attribute " + text.substr(0, equals) +
+                 " is given twice; a key has one of each");
+      return std::nullopt;
+    }
+  }
+  return attributes;
+}
+
 int Create(const Options& options) {
   json::object body;
   body["name"] = options.name;
@@ -115,6 +135,12 @@ int Create(const Options& options) {
     body["payload_rules"] = *std::move(rules);
   }
   if (options.no_downgrade) body["allow_downgrade"] = false;
+  if (!options.attributes.empty()) {
+    auto attributes = Attributes(options.attributes);
+    if (!attributes) return kExitFailed;
+    body["attributes"] = *std::move(attributes);
+  }
+  if (!options.metadata.empty()) body["metadata"] = Texts(options.metadata);
   json::object limits;
   if (options.requests_per_minute >= 0) limits["requests_per_minute"] = options.requests_per_minute;
   if (options.tokens_per_minute >= 0) limits["tokens_per_minute"] = options.tokens_per_minute;
@@ -214,6 +240,14 @@ void AddKeys(CLI::App& app, int& exit_code) {
       ->type_name("PATH=JSON");
   create->add_flag("--no-downgrade", options->no_downgrade,
                    "Never serve it by a lesser model under pressure");
+  create
+      ->add_option("--attribute", options->attributes,
+                   "What policies tell its requests apart by, such as team=growth; each once")
+      ->type_name("DIMENSION=VALUE");
+  create
+      ->add_option("--metadata", options->metadata,
+                   "What its requests may say of themselves in a header, such as user")
+      ->type_name("DIMENSION");
   create->add_option("--requests-per-minute", options->requests_per_minute, "0 is no limit")
       ->check(CLI::NonNegativeNumber);
   create->add_option("--tokens-per-minute", options->tokens_per_minute, "0 is no limit")

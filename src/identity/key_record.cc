@@ -43,6 +43,8 @@ MadeKey MakeKeyWithSecret(const NewKey& wanted, KeyId id, std::string_view prefi
   record.codex_adaptation = wanted.codex_adaptation;
   record.payload_rules = wanted.payload_rules;
   record.allow_downgrade = wanted.allow_downgrade;
+  record.attributes = wanted.attributes;
+  record.metadata = wanted.metadata;
   record.limits = wanted.limits;
   record.created_at = now;
   return {std::move(record), std::move(secret)};

@@ -149,6 +149,8 @@ TEST(KeyRecord, MakeKey_KeepsTheDigestAndNotTheSecret) {
   wanted.codex_adaptation = true;
   wanted.payload_rules = {{{"a", "0"}, "1"}};
   wanted.allow_downgrade = false;
+  wanted.attributes = {{config::Dimension::kTeam, "growth"}};
+  wanted.metadata = config::BitOf(config::Dimension::kUser);
   const MadeKey made = MakeKey(wanted, KeyId{Id128{1, 2}}, "wr_", kPepper, random, Instant{5});
   EXPECT_TRUE(LooksGenerated(made.secret.Reveal(), "wr_"));
   EXPECT_EQ(made.record.digest, kPepper.Digest(made.secret.Reveal()));
@@ -160,6 +162,8 @@ TEST(KeyRecord, MakeKey_KeepsTheDigestAndNotTheSecret) {
   EXPECT_TRUE(made.record.codex_adaptation);
   EXPECT_EQ(made.record.payload_rules, wanted.payload_rules);
   EXPECT_FALSE(made.record.allow_downgrade);
+  EXPECT_EQ(made.record.attributes, wanted.attributes);
+  EXPECT_EQ(made.record.metadata, wanted.metadata);
   EXPECT_EQ(made.record.created_at, Instant{5});
   EXPECT_EQ(made.record.models, nullptr);
 }

@@ -226,6 +226,8 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
       wanted.codex_adaptation = spec.codex_adaptation;
       wanted.payload_rules = spec.payload_rules;
       wanted.allow_downgrade = spec.allow_downgrade;
+      wanted.attributes = spec.attributes;
+      wanted.metadata = spec.metadata;
       const bool same_models = (wanted.models == nullptr) == (existing->models == nullptr) &&
                                (wanted.models == nullptr || *wanted.models == *existing->models);
       if (same_models && wanted.environment == existing->environment &&
@@ -234,7 +236,8 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
           wanted.workspace == existing->workspace && wanted.package == existing->package &&
           wanted.codex_adaptation == existing->codex_adaptation &&
           wanted.payload_rules == existing->payload_rules &&
-          wanted.allow_downgrade == existing->allow_downgrade) {
+          wanted.allow_downgrade == existing->allow_downgrade &&
+          wanted.attributes == existing->attributes && wanted.metadata == existing->metadata) {
         continue;
       }
       const store::AuditNote note{now, "config", "update", "follows the configuration file"};
@@ -251,6 +254,8 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
                                   .codex_adaptation = spec.codex_adaptation,
                                   .payload_rules = spec.payload_rules,
                                   .allow_downgrade = spec.allow_downgrade,
+                                  .attributes = spec.attributes,
+                                  .metadata = spec.metadata,
                                   .limits = spec.limits};
     auto random = store::SystemRandom32();
     if (!random) return std::unexpected(random.error());

@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "config/attribute.h"
 #include "store/migrate.h"
 #include "store/sqlite.h"
 #include "store/text_list.h"
@@ -14,7 +15,7 @@
 namespace weir::store {
 namespace {
 
-constexpr std::string_view kLists = "a permission, model or payload rule of a key";
+constexpr std::string_view kLists = "a permission, model, payload rule or attribute of a key";
 
 using identity::KeyDigest;
 using identity::KeyRecord;
@@ -27,20 +28,22 @@ constexpr std::string_view kColumns =
     "id, name, display, digest, previous_digest, previous_valid_until, state, environment, "
     "permissions, models, expires_at, workspace, requests_per_minute, tokens_per_minute, "
     "concurrent_requests, budget_nano_usd, created_at, rotated_at, revoked_at, package, "
-    "codex_adaptation, allow_downgrade, payload_rules";
+    "codex_adaptation, allow_downgrade, payload_rules, attributes, metadata";
 
 constexpr std::string_view kInsertKey =
     "INSERT INTO keys (id, name, display, digest, previous_digest, previous_valid_until, state, "
     "environment, permissions, models, expires_at, workspace, requests_per_minute, "
     "tokens_per_minute, concurrent_requests, budget_nano_usd, created_at, rotated_at, revoked_at, "
-    "package, codex_adaptation, allow_downgrade, payload_rules) "
-    "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23)";
+    "package, codex_adaptation, allow_downgrade, payload_rules, attributes, metadata) "
+    "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,"
+    "?24,?25)";
 constexpr std::string_view kUpdateKey =
     "UPDATE keys SET name=?2, display=?3, digest=?4, previous_digest=?5, previous_valid_until=?6, "
     "state=?7, environment=?8, permissions=?9, models=?10, expires_at=?11, workspace=?12, "
     "requests_per_minute=?13, tokens_per_minute=?14, concurrent_requests=?15, "
     "budget_nano_usd=?16, created_at=?17, rotated_at=?18, revoked_at=?19, "
-    "package=?20, codex_adaptation=?21, allow_downgrade=?22, payload_rules=?23 WHERE id=?1";
+    "package=?20, codex_adaptation=?21, allow_downgrade=?22, payload_rules=?23, attributes=?24, "
+    "metadata=?25 WHERE id=?1";
 
 void BindOptional(Statement& statement, int at, const std::optional<Instant>& instant) {
   if (instant) {
@@ -60,6 +63,11 @@ std::optional<KeyDigest> DigestOf(std::span<const std::uint8_t> blob) {
   if (blob.size() != digest.bytes.size()) return std::nullopt;
   std::ranges::copy(blob, digest.bytes.begin());
   return digest;
+}
+
+bool IsAttribute(config::Dimension dimension, std::string_view value) {
+  return (config::BitOf(dimension) & config::kAttributeBits) != 0 &&
+         config::AttributeFault(value).empty();
 }
 
 std::optional<KeyRecord> RecordOf(const Statement& row) {
@@ -99,6 +107,16 @@ std::optional<KeyRecord> RecordOf(const Statement& row) {
     if (!rule) return std::nullopt;
     record.payload_rules.push_back(*std::move(rule));
   }
+  for (const std::string& line : SplitLines(row.Text(23))) {
+    const std::size_t blank = std::min(line.find(' '), line.size());
+    const auto dimension = config::DimensionOf(std::string_view(line).substr(0, blank));
+    const auto value = std::string_view(line).substr(std::min(blank + 1, line.size()));
+    if (!dimension || !IsAttribute(*dimension, value)) return std::nullopt;
+    config::SetAttribute(record.attributes, *dimension, value);
+  }
+  const std::int64_t metadata = row.Int(24);
+  if ((metadata & ~std::int64_t{config::kAttributeBits}) != 0) return std::nullopt;
+  record.metadata = static_cast<std::uint32_t>(metadata);
   return record;
 }
 
@@ -189,6 +207,21 @@ Result<void> KeyStore::State::WriteRow(std::string_view sql, const KeyRecord& re
   }
   const auto payload_rules = JoinLines(rules, kLists);
   if (!payload_rules) return std::unexpected(payload_rules.error());
+  std::vector<std::string> attribute_lines;
+  for (const auto& [dimension, value] : record.attributes) {
+    // What could not be read back is not written: the file would not open again.
+    if (!IsAttribute(dimension, value)) {
+      return Fail(ErrorCode::kBadInput, ErrorSource::kCaller,
+                  fmt::format("a key cannot have this attribute: {}", Name(dimension)));
+    }
+    attribute_lines.push_back(fmt::format("{} {}", Name(dimension), value));
+  }
+  if ((record.metadata & ~config::kAttributeBits) != 0) {
+    return Fail(ErrorCode::kBadInput, ErrorSource::kCaller,
+                "requests of a key cannot say this of themselves");
+  }
+  const auto attributes = JoinLines(attribute_lines, kLists);
+  if (!attributes) return std::unexpected(attributes.error());
   const std::string id = ToString(record.id);
   auto write = Prepare(db.get(), sql);
   if (!write) return std::unexpected(write.error());
@@ -224,6 +257,8 @@ Result<void> KeyStore::State::WriteRow(std::string_view sql, const KeyRecord& re
   write->Bind(21, std::int64_t{record.codex_adaptation});
   write->Bind(22, std::int64_t{record.allow_downgrade});
   write->Bind(23, *payload_rules);
+  write->Bind(24, *attributes);
+  write->Bind(25, std::int64_t{record.metadata});
   const int step = write->Step();
   if (step == SQLITE_DONE) return {};
   if ((step & 0xFF) == SQLITE_CONSTRAINT) {

@@ -68,6 +68,10 @@ KeyRecord FullKey() {
       *dialect::ParsePayloadRule("a.0.b-c", R"({"x": "a b", "y": [1.10, null]})"),
       *dialect::ParsePayloadRule("service_tier", "\"flex\\n\"")};
   record.allow_downgrade = false;
+  record.attributes = {{config::Dimension::kTeam, "growth and sales"},
+                       {config::Dimension::kImageClass, "user x"}};
+  record.metadata =
+      config::BitOf(config::Dimension::kUser) | config::BitOf(config::Dimension::kImageClass);
   record.limits = {0, INT64_MAX, 3, NanoUsd{4}};
   record.rotated_at = Instant{8};
   record.revoked_at = Instant{9};
@@ -91,6 +95,8 @@ void ExpectSame(const KeyRecord& a, const KeyRecord& b) {
   EXPECT_EQ(a.codex_adaptation, b.codex_adaptation);
   EXPECT_EQ(a.payload_rules, b.payload_rules);
   EXPECT_EQ(a.allow_downgrade, b.allow_downgrade);
+  EXPECT_EQ(a.attributes, b.attributes);
+  EXPECT_EQ(a.metadata, b.metadata);
   EXPECT_EQ(a.limits, b.limits);
   EXPECT_EQ(a.created_at, b.created_at);
   EXPECT_EQ(a.rotated_at, b.rotated_at);
@@ -135,6 +141,8 @@ TEST_F(KeyStoreTest, AFileFromBeforePackages_IsBroughtUpToDate) {
                                 "ALTER TABLE keys DROP COLUMN codex_adaptation;"
                                 "ALTER TABLE keys DROP COLUMN allow_downgrade;"
                                 "ALTER TABLE keys DROP COLUMN payload_rules;"
+                                "ALTER TABLE keys DROP COLUMN attributes;"
+                                "ALTER TABLE keys DROP COLUMN metadata;"
                                 "DELETE FROM schema_version WHERE version >= 2");
     ASSERT_TRUE(undone) << undone.error().detail;
   }
@@ -226,6 +234,45 @@ TEST_F(KeyStoreTest, ALineBreakInAnItem_IsRefused) {
   record.models = std::make_shared<const std::vector<std::string>>(1, "a\nb");
   EXPECT_EQ(store->Insert(record, Note("create")).error().code, ErrorCode::kBadInput);
   EXPECT_EQ(store->table()->size(), 0U);
+}
+
+TEST_F(KeyStoreTest, AnAttributeThatKeysCannotHave_IsRefused) {
+  const auto store = Open();
+  for (const config::Attribute& wrong : std::initializer_list<config::Attribute>{
+           {config::Dimension::kKey, "other"},
+           {config::Dimension::kWorkspace, "other"},
+           {config::Dimension::kModel, "gpt-5.5"},
+           {config::Dimension::kTeam, ""},
+           {config::Dimension::kTeam, "a\nuser root"},
+           {config::Dimension::kTeam, std::string(129, 'x')}}) {
+    KeyRecord record = Key(1, "a", "secret");
+    record.attributes = {wrong};
+    EXPECT_EQ(store->Insert(record, Note("create")).error().code, ErrorCode::kBadInput);
+  }
+  KeyRecord record = Key(1, "a", "secret");
+  record.metadata = config::BitOf(config::Dimension::kKey);
+  EXPECT_EQ(store->Insert(record, Note("create")).error().code, ErrorCode::kBadInput);
+  EXPECT_EQ(store->table()->size(), 0U);
+}
+
+// Somebody's hand in the file: what it says cannot be trusted with who pays.
+TEST_F(KeyStoreTest, AttributesThatMakeNoSense_AreRefusedByName) {
+  {
+    ASSERT_TRUE(Open()->Insert(Key(1, "broken", "secret"), Note("create")));
+  }
+  for (const char* set :
+       {"attributes = 'tame growth'", "attributes = 'workspace acme'", "attributes = 'team'",
+        "attributes = 'team '", "metadata = 1", "attributes = '', metadata = 1 << 40"}) {
+    {
+      auto db = OpenSqlite(path_);
+      ASSERT_TRUE(db);
+      const std::string sql = std::string("UPDATE keys SET ") + set;
+      ASSERT_TRUE(Execute(db->get(), sql.c_str()));
+    }
+    const auto store = KeyStore::Open(path_, kPepper);
+    ASSERT_FALSE(store) << set;
+    EXPECT_TRUE(store.error().detail.contains("broken"));
+  }
 }
 
 TEST_F(KeyStoreTest, Audit_IsNewestFirstInPages) {
