@@ -57,6 +57,10 @@ namespace weir {
     "This code was redeemed already")                                                            \
   X(kNoWallet, 26, 409, "invalid_request_error", "no_wallet",                                    \
     "This API key has no wallet that this can go to")                                            \
+  X(kMetadataRefused, 27, 400, "invalid_request_error", "metadata_not_allowed",                  \
+    "This API key may not say this of its requests")                                             \
+  X(kActionNotFound, 28, 404, "invalid_request_error", "action_not_found",                       \
+    "There is no action with this id of this API key")                                           \
   X(kConcurrencyLimit, 30, 429, "rate_limit_error", "concurrency_limit_exceeded",                \
     "Too many requests of this API key are in progress")                                         \
   X(kRateLimitRequests, 31, 429, "rate_limit_error", "rate_limit_exceeded",                      \
@@ -82,17 +86,17 @@ namespace weir {
   X(kApprovalRequired, 47, 403, "approval_required", "approval_required",                        \
     "This request needs an approval that it does not have")                                      \
   X(kPolicyInFlight, 48, 429, "rate_limit_error", "in_flight_reserved",                          \
-    "The rest of what a quota policy allows is reserved by requests in progress")                \
+    "The rest of what a policy allows is reserved by requests in progress")                      \
   X(kPolicyRequestExceedsBudget, 49, 402, "billing_error", "request_exceeds_budget",             \
     "This request can cost more than a quota policy allows")                                     \
   X(kPolicyConcurrency, 50, 429, "rate_limit_error", "concurrency_limit_exceeded",               \
-    "Too many requests that a quota policy counts are in progress")                              \
+    "Too many requests that a policy counts are in progress")                                    \
   X(kPolicyBudgetLater, 51, 429, "quota_exceeded", "budget_exceeded",                            \
     "The budget of a quota policy is used up until its window ends")                             \
-  X(kMetadataRefused, 27, 400, "invalid_request_error", "metadata_not_allowed",                  \
-    "This API key may not say this of its requests")                                             \
-  X(kActionNotFound, 28, 404, "invalid_request_error", "action_not_found",                       \
-    "There is no action with this id of this API key")                                           \
+  X(kPolicyBlocked, 52, 403, "permission_denied", "policy_blocked",                              \
+    "A quota policy does not allow this request")                                                \
+  X(kAttemptsExhausted, 53, 429, "quota_exceeded", "attempts_exhausted",                         \
+    "This action has used the attempts that a quota policy allows it")                           \
   X(kNoCapacity, 60, 503, "server_error", "no_capacity",                                         \
     "No upstream account can take this request now")                                             \
   X(kUsageLimitReached, 61, 429, "usage_limit_reached", "usage_limit_reached",                   \

@@ -46,7 +46,9 @@ std::string OpenAiBody(Refusal refusal, const RefusalDetail& detail) {
   if (detail.resets_in) {
     body += fmt::format(",\"resets_in_seconds\":{}", CeilSeconds(*detail.resets_in));
   }
+  AddText(body, "resets_at", detail.resets_at);
   AddText(body, "policy", detail.policy);
+  AddText(body, "owner", detail.owner);
   AddText(body, "hint", detail.hint);
   AddText(body, "docs_url", detail.docs_url);
   AddText(body, "request_id", detail.request_id);
@@ -223,7 +225,8 @@ std::optional<bool> ShouldRetry(Refusal refusal) {
   }
   // An operator or hours must pass; a client that retries only waits longer for the same answer.
   if (refusal == Refusal::kModelUnpriced || refusal == Refusal::kUsageLimitReached ||
-      refusal == Refusal::kUpstreamRejectedUs) {
+      refusal == Refusal::kUpstreamRejectedUs || refusal == Refusal::kQuotaExceeded ||
+      refusal == Refusal::kPolicyBudgetLater || refusal == Refusal::kAttemptsExhausted) {
     return false;
   }
   return std::nullopt;

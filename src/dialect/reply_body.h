@@ -33,6 +33,8 @@ struct RefusalDetail {
   std::string_view docs_url = {};
   std::string_view request_id = {};
   std::string_view policy = {};            // the name of the rule that refused
+  std::string_view owner = {};             // who answers for it
+  std::string_view resets_at = {};         // when it has room again, as RFC 3339 writes it
   std::optional<Duration> resets_in = {};  // usage_limit_reached: rounded up to seconds
 };
 

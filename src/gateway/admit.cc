@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/money.h"
 #include "gateway/pipeline.h"
 #include "gateway/wallet_owner.h"
@@ -22,11 +24,16 @@ AdmitCommand MakeAdmit(const Exchange& x) {
                                .low = WalletAmount(package.wallet_low, *unit)};
   }
   command.mode = HoldModeOf(x);
+  command.quotas = x.quotas;
+  command.facts = &x.facts;
+  command.attempts_max = x.config().fallback.attempts;
+  command.fallback_spend_percent = x.config().fallback.spend_percent;
   command.idempotency = x.idempotency;
   return command;
 }
 
 RefusalReason ExplainRefusal(const AdmitReply& reply, const Exchange& x) {
+  if (reply.quota) return ExplainPolicy(x);
   RefusalReason reason{.refusal = reply.refusal};
   switch (reply.refusal) {
     case Refusal::kRequestExceedsBudget:
@@ -57,13 +64,19 @@ RefusalReason ExplainRefusal(const AdmitReply& reply, const Exchange& x) {
   return reason;
 }
 
-void ApplyGrant(const AdmitReply& admission, const identity::KeyRecord& key,
-                const Operation& operation, Plan& plan) {
+void ApplyGrant(Exchange& x) {
+  const AdmitReply& admission = x.admission;
+  Plan& plan = x.plan;
+  const bool by_policy = std::ranges::any_of(x.quotas, [](const policy::QuotaUse& use) {
+    return policy::GrowsWithOutput(use.policy->unit) &&
+           policy::RuleOf(*use.policy) != ledger::QuotaRule::kNone;
+  });
   // The hold is only as good as the bound behind it, so under a budget the upstream is told the
   // bound even if the caller set none, or set one above the model's.
-  const bool bounded = (key.limits.budget.has_value() || admission.wallet_held.n > 0) &&
-                       !plan.unbounded && operation.kind == OperationKind::kGenerate &&
-                       operation.may_stream && admission.output_tokens_granted > 0;
+  const bool bounded =
+      (x.principal->key->limits.budget.has_value() || admission.wallet_held.n > 0 || by_policy) &&
+      !plan.unbounded && x.operation.kind == OperationKind::kGenerate && x.operation.may_stream &&
+      admission.output_tokens_granted > 0;
   const std::int64_t asked = plan.shape.output.tokens;
   if (bounded && (asked == 0 || asked > admission.output_tokens_granted)) {
     dialect::EditOutputBound(plan.shape, admission.output_tokens_granted, plan.edits);

@@ -4,6 +4,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "base/error_list.h"
 #include "base/id.h"
@@ -14,6 +17,7 @@
 #include "config/price_codec.h"
 #include "ledger/record.h"
 #include "policy/limiter.h"
+#include "policy/quota_fit.h"
 #include "policy/wallet_rate.h"
 
 namespace weir::gateway {
@@ -63,6 +67,11 @@ struct AdmitCommand {
   std::optional<WalletUse> wallet = {};
   std::optional<IdempotencyUse> idempotency = {};
   HoldMode mode = HoldMode::kStrict;
+  // The policies that the request meets, and what it is: both outlive the request's settlement.
+  std::span<const policy::QuotaUse> quotas = {};
+  const policy::Facts* facts = nullptr;     // never null with quotas
+  std::int64_t attempts_max = 1;            // calls of upstreams that the path would make
+  std::int64_t fallback_spend_percent = 0;  // of the hold, that failed ones may cost
 };
 
 using policy::LimitView;
@@ -84,6 +93,13 @@ struct AdmitReply {
   // A request with the same Idempotency-Key and body has finished: nothing was admitted, its reply
   // is to be sent again.
   std::optional<RequestId> replay = {};
+  // The policy that refused, or that has least of its limit left: an index into quotas.
+  std::optional<std::size_t> quota = {};
+  std::int64_t quota_limit = 0;       // of it, in steps of its unit
+  std::int64_t quota_remaining = 0;   // after this decision
+  Instant quota_resets_at;            // when more will be available; INT64_MAX: not by itself
+  std::uint64_t shadow_refusals = 0;  // bits of the first 64 of quotas: shadows that would refuse
+  policy::RecoveryLeft recovery;      // what policies allow of attempts to recover
 };
 
 // How the per-minute limits of a key stand, for replies that were never admitted.
@@ -96,6 +112,10 @@ struct SettleCommand {
   RequestId request;
   Usage usage;         // source kNone: nothing billable, the hold is released whole
   bool charge = true;  // false: void although there was usage (abort_and_void, upstream failure)
+  std::int64_t attempts = 0;    // calls of upstreams that were made
+  NanoUsd fallback_spend;       // what those after the first may have cost although they failed
+  bool by_fallback = false;     // one after the first served it
+  std::uint64_t providers = 0;  // bits of Facts::providers: who served; 0: unknown, or nobody
 };
 
 struct SettleReply {
@@ -122,6 +142,7 @@ struct ExtendReply {
   JournalPosition position;
   NanoUsd held;  // in all, when granted
   ledger::Amount wallet_held;
+  bool by_policy = false;  // a policy refused it, and neither budget nor wallet
 };
 
 // Gives a wallet something. The same grant given again changes nothing.
@@ -147,6 +168,21 @@ struct KeyStanding {
   NanoUsd settled;
   NanoUsd held;
   std::int64_t requests_open = 0;
+};
+
+// A threshold of a policy's counter was crossed.
+struct QuotaAlert {
+  JournalPosition position;  // of its record
+  Instant time;
+  std::string policy;
+  std::string values;  // of the counter: "team=growth"
+  config::QuotaUnit unit = config::QuotaUnit::kUsd;
+  std::int64_t percent =
+      0;  // of the limit; 0: at this rate it will be used up before the window ends
+  std::int64_t settled = 0;  // in steps of the unit, as the next
+  std::int64_t limit = 0;
+  Instant window_starts_at;
+  Instant window_ends_at;
 };
 
 struct CheckpointCommand {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "policy/quota_fit.h"
 #include "policy/quote.h"
 
 namespace weir::gateway {
@@ -49,7 +50,35 @@ policy::TokenBounds BoundsOf(const Quote& quote, std::int64_t output) {
           .tool_calls = quote.tool_calls_bound};
 }
 
+// Per choice. Rounded up: a bound that the choices do not divide is held for the larger share.
+std::int64_t AskedOf(const Quote& quote) {
+  const std::int64_t choices = std::max<std::int64_t>(quote.output_choices, 1);
+  const std::int64_t bound =
+      std::clamp<std::int64_t>(quote.output_tokens_bound, 0, policy::kTokensMax);
+  return bound / choices + (bound % choices != 0 ? 1 : 0);
+}
+
 NanoUsd InRange(NanoUsd budget) { return std::clamp(budget, NanoUsd{0}, kMaxNanoUsd); }
+
+std::string NotItsLines(const RequestId& request, std::string_view record) {
+  return std::string(record) + " of request " + ToString(request) +
+         ": its figures of policies are not those of its hold";
+}
+
+// Until when a caller should wait. Nothing for what waiting does not change.
+Duration RetryAfterOf(Refusal refusal, const AdmitReply& reply, Instant now) {
+  switch (refusal) {
+    case Refusal::kPolicyInFlight:
+    case Refusal::kPolicyConcurrency:
+      return kInFlightRetryAfter;
+    case Refusal::kQuotaExceeded:
+    case Refusal::kPolicyBudgetLater:
+    case Refusal::kAttemptsExhausted:
+      return reply.quota_resets_at.ns == INT64_MAX ? Duration{} : reply.quota_resets_at - now;
+    default:
+      return {};
+  }
+}
 
 std::string Unexpected(const RequestId& request, std::string_view record, TransferStatus status) {
   return std::string(record) + " of request " + ToString(request) + ": " +
@@ -66,7 +95,8 @@ struct CreditControl::Grant {
   std::int64_t output_per_choice = 0;
   std::int64_t output_held = 0;  // over all choices
   bool clamped = false;
-  std::int64_t output_fitting = 0;  // per choice, with kRequestExceedsBudget
+  std::int64_t output_fitting = 0;            // per choice, with kRequestExceedsBudget
+  std::optional<policy::Verdict> quota = {};  // of the policy that refuses
 };
 
 CreditControl::CreditControl(Options options)
@@ -92,6 +122,7 @@ std::uint32_t CreditControl::IndexOf(const KeyId& id) {
 Tick CreditControl::Advance(Instant now) {
   if (now > wall_seen_) clock_ = clock_ + (now - wall_seen_);
   wall_seen_ = now;
+  wall_high_ = std::max(wall_high_, now);
   return clock_;
 }
 
@@ -101,18 +132,44 @@ Sum CreditControl::Spent(const KeyState& key) const {
   return account.debits_posted - (account.credits_posted - key.funded_nano);
 }
 
-CreditControl::Grant CreditControl::Fit(const KeyState& key, const AdmitCommand& command,
-                                        config::PriceId price, Instant now) const {
+// What the request wants at most, shortened to what policies allow of any one request.
+policy::Ask CreditControl::AskOf(const KeyState& key, const AdmitCommand& command,
+                                 config::PriceId price) const {
   const Quote& quote = command.quote;
   const std::int64_t choices = std::max<std::int64_t>(quote.output_choices, 1);
-  const std::int64_t bound =
-      std::clamp<std::int64_t>(quote.output_tokens_bound, 0, policy::kTokensMax);
-  // Rounded up: a bound that the choices do not divide is held for the larger share.
-  const std::int64_t asked = bound / choices + (bound % choices != 0 ? 1 : 0);
+  policy::Ask ask{.demand = {.price = &quote.price,
+                             .bounds = BoundsOf(quote, 0),
+                             .choices = choices,
+                             .multiplier_ppm = quote.multiplier_ppm,
+                             .attempts = command.attempts_max},
+                  .output = AskedOf(quote)};
+  std::vector<policy::QuotaUse> alone;
+  std::vector<policy::Standing> standings;
+  for (std::size_t i = 0; i < command.quotas.size(); ++i) {
+    if (!command.quotas[i].counter.empty()) continue;
+    alone.push_back(command.quotas[i]);
+    standings.push_back(standings_[i]);
+  }
+  if (!alone.empty()) {
+    const auto left =
+        policy::OutputLeft(alone, standings, ask, ask.output, policy::Room::kAvailable);
+    if (left && *left > 0) ask.output = *left;
+  }
+  ask.output_useful = std::min(ask.output, std::max<std::int64_t>(quote.output_tokens_useful, 1));
+  ask.output_usual = ask.output;
+  if (command.mode == HoldMode::kAdaptive || !command.quotas.empty()) {
+    ask.output_usual = std::min(ask.output, UsualOutput(key, price));
+  }
+  return ask;
+}
+
+CreditControl::Grant CreditControl::Fit(const KeyState& key, const AdmitCommand& command,
+                                        const policy::Ask& ask, Instant now) const {
+  const Quote& quote = command.quote;
+  const std::int64_t choices = ask.demand.choices;
   const bool adaptive = command.mode == HoldMode::kAdaptive;
-  const std::int64_t first = adaptive ? std::min(asked, UsualOutput(key, price)) : asked;
-  const std::int64_t useful =
-      std::min(first, std::max<std::int64_t>(quote.output_tokens_useful, 1));
+  const std::int64_t first = adaptive ? ask.output_usual : ask.output;
+  const std::int64_t useful = std::min(first, ask.output_useful);
 
   // What each of the two has: now, if nothing else were in flight, and if nothing had been spent.
   struct Room {
@@ -144,20 +201,35 @@ CreditControl::Grant CreditControl::Fit(const KeyState& key, const AdmitCommand&
     return output && (*output == first || *output >= useful);
   };
 
-  if (const auto fits = fitting(available); worth(fits)) {
+  // The same with what policies have left.
+  const auto fitting_all = [&](const Room& room) {
+    auto fits = fitting(room);
+    if (!fits || command.quotas.empty()) return fits;
+    return policy::OutputLeft(command.quotas, standings_, ask, *fits, policy::Room::kAvailable);
+  };
+
+  if (const auto fits = fitting_all(available); worth(fits)) {
     const std::int64_t total = *fits * choices;
     // Where not even the usual fits there is nothing to grow into: clamped as in kStrict, so that
     // the answer ends within the hold instead of being cut at its first tokens.
     const bool grows = adaptive && *fits == first;
     Grant grant{.hold = policy::HoldOf(quote.price, BoundsOf(quote, total)),
-                .output_per_choice = grows ? asked : *fits,
+                .output_per_choice = grows ? ask.output : *fits,
                 .output_held = total,
-                .clamped = !grows && *fits < asked};
+                .clamped = (grows ? ask.output : *fits) < AskedOf(quote)};
     if (command.wallet) {
       grant.wallet_hold =
           policy::WalletHoldOf(command.wallet->rate, quote.price, BoundsOf(quote, total));
     }
     return grant;
+  }
+  if (worth(fitting(available))) {
+    policy::Ask of_policies = ask;
+    of_policies.output = first;
+    of_policies.output_useful = useful;
+    const auto verdict = policy::JudgeOutput(command.quotas, standings_, of_policies);
+    CHECK(verdict.refusal != Refusal::kNone, "what leaves too little is a policy with too little");
+    return {.refusal = verdict.refusal, .quota = verdict};
   }
   const auto fits_alone = fitting(alone);
   if (worth(fits_alone)) return {.refusal = Refusal::kInFlightReserved};
@@ -373,11 +445,24 @@ AdmitReply CreditControl::Admit(const AdmitCommand& command, Instant now,
   if (!tokens_decision.allowed) {
     return refuse(Refusal::kRateLimitTokens, tokens_decision.retry_after);
   }
-  const config::PriceId usual_of =
-      command.mode == HoldMode::kAdaptive && command.quote.price_id.n == 0
-          ? config::IdOf(command.quote.price)
-          : command.quote.price_id;
-  const Grant grant = Fit(key, command, usual_of, now);
+  const bool needs_usual = command.mode == HoldMode::kAdaptive || !command.quotas.empty();
+  const config::PriceId usual_of = needs_usual && command.quote.price_id.n == 0
+                                       ? config::IdOf(command.quote.price)
+                                       : command.quote.price_id;
+  const Instant window_time = WindowTime(now);
+  standings_.clear();
+  for (const policy::QuotaUse& use : command.quotas) {
+    standings_.push_back(quotas_.Look(use, window_time));
+  }
+  policy::Ask ask = AskOf(key, command, usual_of);
+  const auto refuse_by_policy = [&](const policy::Verdict& verdict) {
+    NoteQuota(command, verdict.use, verdict.amount, window_time, reply);
+    return refuse(verdict.refusal, RetryAfterOf(verdict.refusal, reply, window_time));
+  };
+  const policy::Verdict fixed = policy::JudgeFixed(command.quotas, standings_, ask);
+  if (fixed.refusal != Refusal::kNone) return refuse_by_policy(fixed);
+  const Grant grant = Fit(key, command, ask, now);
+  if (grant.quota) return refuse_by_policy(*grant.quota);
   if (grant.refusal != Refusal::kNone) {
     reply.output_tokens_fitting = grant.output_fitting;
     return refuse(grant.refusal,
@@ -414,11 +499,18 @@ AdmitReply CreditControl::Admit(const AdmitCommand& command, Instant now,
                    .price = price,
                    .bounds = BoundsOf(command.quote, grant.output_held),
                    .legs = {},
-                   .wallet = command.wallet};
+                   .wallet = command.wallet,
+                   .quotas = {},
+                   .multiplier_ppm = command.quote.multiplier_ppm};
   if (command.wallet) {
     intent.wallet = LinesOf(*command.wallet, grant.wallet_hold, now);
     const TransferStatus status = AddWalletLegs(command.request, open, *intent.wallet);
     CHECK(status == TransferStatus::kCreated, "the hold was checked against the wallet");
+  }
+  if (!command.quotas.empty()) {
+    ask.demand.fallback_spend =
+        ledger::Saturated(static_cast<Sum>(grant.hold.n) * command.fallback_spend_percent / 100);
+    HoldQuotas(command, ask, grant, window_time, intent, open, reply, records);
   }
   ledger::Encode(intent, records);
   open.position = {++position_.n};
@@ -460,20 +552,33 @@ SettleReply CreditControl::Settle(const SettleCommand& command, Instant now,
   if (usage.source == UsageSource::kProvider) {
     NoteOutput(key, request->price, usage.output_tokens);
   }
-  return Close(command.request, usage, command.charge, ledger::ResolveCause::kSettled, now,
-               records);
+  return Close(command, ledger::ResolveCause::kSettled, now, records);
 }
 
-SettleReply CreditControl::Close(const RequestId& id, const Usage& usage, bool charge,
-                                 ledger::ResolveCause cause, Instant now,
-                                 ledger::RecordBuffer& records) {
-  const OpenRequest& request = *open_.Find(id);
+SettleReply CreditControl::Close(const SettleCommand& command, ledger::ResolveCause cause,
+                                 Instant now, ledger::RecordBuffer& records) {
+  const RequestId& id = command.request;
+  const Usage usage = policy::Plausible(command.usage);
+  OpenRequest& request = *open_.Find(id);
   const KeyId key = keys_[request.key].id;
   const config::Price& price = PriceOf(request);
   const std::optional<WalletUse> wallet = request.wallet;
-  const bool charged = charge && usage.source != UsageSource::kNone;
+  const bool charged = command.charge && usage.source != UsageSource::kNone;
   SettleReply reply;
   reply.price = policy::PriceOf(price, usage);
+  std::vector<ledger::Amount> used;
+  if (!request.quotas.empty()) {
+    used = UsedOfQuotas(
+        request,
+        {.usage = usage,
+         .price = reply.price,
+         .charged = charged,
+         .attempts = command.attempts,
+         .fallback_spend = ledger::Saturated(Sum{command.fallback_spend.n} +
+                                             (command.by_fallback && charged ? reply.price.n : 0)),
+         .multiplier_ppm = request.multiplier_ppm},
+        command.providers);
+  }
   if (wallet) reply.wallet = wallet->rate;
   if (charged) {
     reply.charged = std::min(reply.price, request.held);
@@ -493,22 +598,30 @@ SettleReply CreditControl::Close(const RequestId& id, const Usage& usage, bool c
       reply.wallet_overrun = due - reply.wallet_charged;
       record.wallet = ledger::WalletCharge{reply.wallet_charged, reply.wallet_overrun};
     }
+    record.quotas = used;
     ledger::Encode(record, records);
     const TransferStatus status = Post(id, reply.charged, reply.overrun, record.wallet);
     CHECK(status == TransferStatus::kCreated, "an open request has open holds");
   } else {
-    ledger::Encode(ledger::VoidRecord{.time = now,
-                                      .request = id,
-                                      .key = key,
-                                      .released = request.held,
-                                      .cause = cause,
-                                      .usage = usage},
-                   records);
+    ledger::VoidRecord record{.time = now,
+                              .request = id,
+                              .key = key,
+                              .released = request.held,
+                              .cause = cause,
+                              .usage = usage};
+    // Nothing used is what a record without figures says.
+    if (std::ranges::any_of(used, [](ledger::Amount amount) { return amount.n != 0; })) {
+      record.quotas = used;
+    }
+    ledger::Encode(record, records);
     const TransferStatus status = Void(id);
     CHECK(status == TransferStatus::kCreated, "an open request has open holds");
   }
+  const std::vector<policy::QuotaLeg> quotas = request.quotas;
+  CHECK(ResolveQuotas(id, used), "the figures are those of the request's lines");
   Forget(id, charged);
   reply.position = {++position_.n};
+  TellCrossed(quotas, now, records);
   if (wallet) {
     EndGrants(wallet->wallet, now, records);
     reply.wallet_remaining =
@@ -631,9 +744,14 @@ ExtendReply CreditControl::Extend(const ExtendCommand& command, Instant now,
     if (wallet_added.n > wallets_.Available(use.wallet, use.rate.unit, now)) return refused;
     record.wallet = LinesOf(use, wallet_added, now);
   }
+  if (!request->uses.empty() && !ExtendQuotas(*request, bounds, now, record, records)) {
+    ExtendReply by_policy = refused;
+    by_policy.by_policy = true;
+    return by_policy;
+  }
   ledger::Encode(record, records);
   ++position_.n;
-  const auto broken = Apply(record, *request);
+  const auto broken = Apply(record, *request, WindowTime(now));
   CHECK(!broken, "an extension was checked against all that pays for it");
   return {.granted = true,
           .output_tokens_held = bounds.output,
@@ -643,13 +761,19 @@ ExtendReply CreditControl::Extend(const ExtendCommand& command, Instant now,
 }
 
 std::optional<std::string> CreditControl::Apply(const ledger::ExtendRecord& record,
-                                                OpenRequest& request) {
+                                                OpenRequest& request, Instant at) {
   TransferStatus status = AddLeg(
       record.request, request, {false, keys_[request.key].account, ledger::AmountOf(record.hold)});
   if (status == TransferStatus::kCreated && record.wallet) {
     status = AddWalletLegs(record.request, request, *record.wallet);
   }
   if (status != TransferStatus::kCreated) return Unexpected(record.request, "extension", status);
+  for (const ledger::QuotaLine& line : record.quotas) {
+    if (!AddToQuotaLine(request, line, at)) {
+      return "extension of request " + ToString(record.request) + ": counter " +
+             std::to_string(line.counter) + " has no room for it";
+    }
+  }
   request.held = ledger::Saturated(static_cast<Sum>(request.held.n) + record.hold.n);
   request.bounds.output += record.output_tokens_bound;
   return std::nullopt;
@@ -686,6 +810,210 @@ std::optional<WalletView> CreditControl::ViewWallet(const WalletId& id, Instant 
   return wallets_.View(id, now);
 }
 
+void CreditControl::NoteQuota(const AdmitCommand& command, std::size_t use, std::int64_t amount,
+                              Instant now, AdmitReply& reply) const {
+  const policy::Standing& standing = standings_[use];
+  reply.quota = use;
+  reply.quota_limit = standing.limit;
+  reply.quota_remaining = ledger::Clipped(std::max<Sum>(standing.Available(), 0)).n;
+  reply.quota_resets_at = command.quotas[use].counter.empty()
+                              ? Instant{INT64_MAX}
+                              : quotas_.AvailableAt(standing, amount, now);
+}
+
+// Two passes: a counter whose window is over may be dropped to make room for a new one, so those
+// that are there get their new windows first.
+void CreditControl::OpenCounters(std::span<const policy::QuotaUse> uses,
+                                 std::span<const policy::Standing> standings,
+                                 const policy::Facts& facts, Instant now,
+                                 ledger::RecordBuffer& records) {
+  const auto turn = [&](std::size_t i) {
+    const auto window = quotas_.Turning(uses[i], standings[i], now);
+    if (!window) return;
+    ledger::Encode(*window, records);
+    ++position_.n;
+    CHECK(quotas_.Apply(*window), "a window follows from its counter");
+  };
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    if (standings[i].counter != policy::Standing::kNone) turn(i);
+  }
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    if (standings[i].counter != policy::Standing::kNone) continue;
+    const auto counter = quotas_.Opening(uses[i], standings[i], facts, now);
+    if (!counter) continue;
+    ledger::Encode(*counter, records);
+    ++position_.n;
+    CHECK(quotas_.Apply(*counter), "a counter is opened under a number that is free");
+    turn(i);
+  }
+}
+
+void CreditControl::HoldQuotas(const AdmitCommand& command, const policy::Ask& ask,
+                               const Grant& grant, Instant now, ledger::IntentRecord& intent,
+                               OpenRequest& open, AdmitReply& reply,
+                               ledger::RecordBuffer& records) {
+  const std::span<const policy::QuotaUse> uses = command.quotas;
+  reply.recovery = policy::LeftForRecovery(uses, standings_);
+  OpenCounters(uses, standings_, *command.facts, now, records);
+  ledger::QuotaHold hold{.multiplier_ppm = command.quote.multiplier_ppm, .lines = {}};
+  hold.lines.reserve(uses.size());
+  open.quotas.reserve(uses.size());
+  // The policy that has the least left for its size is what callers are shown.
+  Sum least_left = 0;
+  Sum least_limit = 0;
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    const policy::QuotaUse& use = uses[i];
+    const policy::Standing& standing = standings_[i];
+    if (use.policy->shadow && i < 64 && policy::WouldRefuse(use, standing, ask)) {
+      reply.shadow_refusals |= std::uint64_t{1} << i;
+    }
+    if (use.counter.empty()) continue;
+    const std::int64_t amount =
+        policy::AmountOf(use, standing, ask, grant.output_held, grant.hold, reply.recovery);
+    const Sum left = standing.Available() - amount;
+    if (standing.rule != ledger::QuotaRule::kNone && !policy::IsRecovery(use.policy->unit) &&
+        (!reply.quota || left * least_limit < least_left * standing.limit)) {
+      least_left = left;
+      least_limit = standing.limit;
+      reply.quota = i;
+      reply.quota_limit = standing.limit;
+      reply.quota_remaining = ledger::Clipped(std::max<Sum>(left, 0)).n;
+      reply.quota_resets_at = standing.window.ends_at;
+    }
+    // What is not touched is not written, unless it may be used without having been held.
+    const bool grows = policy::GrowsWithOutput(use.policy->unit);
+    if (amount == 0 && standing.rule == ledger::QuotaRule::kHard && !grows) continue;
+    const auto number = quotas_.NumberOf(use.counter);
+    CHECK(number.has_value(), "the counters of an admission are open");
+    quotas_.SetAlerts(*number, *use.policy);
+    const ledger::QuotaLine line{*number, ledger::Amount{amount}};
+    CHECK(AddQuotaLine(open, line, now), "the hold was checked against the policy");
+    open.quotas.back().providers = use.providers;
+    hold.lines.push_back(line);
+  }
+  if (hold.lines.empty()) return;
+  intent.quotas = std::move(hold);
+  if (command.mode == HoldMode::kAdaptive) {
+    open.uses = uses;
+    open.facts = command.facts;
+  }
+}
+
+bool CreditControl::AddQuotaLine(OpenRequest& request, const ledger::QuotaLine& line, Instant at) {
+  auto leg = quotas_.Hold(line.counter, line.amount.n, at);
+  if (!leg) return false;
+  request.quotas.push_back(*leg);
+  return true;
+}
+
+bool CreditControl::AddToQuotaLine(OpenRequest& request, const ledger::QuotaLine& line,
+                                   Instant at) {
+  for (policy::QuotaLeg& leg : request.quotas) {
+    if (leg.counter == line.counter && quotas_.HoldMore(leg, line.amount.n)) return true;
+  }
+  if (request.quotas.size() >= ledger::kQuotaLegsMax) return false;
+  auto leg = quotas_.Hold(line.counter, line.amount.n, at);
+  if (!leg) return false;
+  for (const policy::QuotaLeg& other : request.quotas) {
+    if (other.counter == leg->counter) leg->providers = other.providers;
+  }
+  request.quotas_repeat = true;
+  request.quotas.push_back(*leg);
+  return true;
+}
+
+bool CreditControl::ExtendQuotas(OpenRequest& request, const policy::TokenBounds& bounds,
+                                 Instant now, ledger::ExtendRecord& record,
+                                 ledger::RecordBuffer& records) {
+  const Instant at = WindowTime(now);
+  const config::Price& price = PriceOf(request);
+  policy::Ask ask{
+      .demand = {.price = &price, .bounds = bounds, .multiplier_ppm = request.multiplier_ppm},
+      .output = bounds.output,
+      .output_usual = bounds.output};
+  standings_.clear();
+  std::vector<std::int64_t> more(request.uses.size());
+  for (std::size_t i = 0; i < request.uses.size(); ++i) {
+    const policy::QuotaUse& use = request.uses[i];
+    standings_.push_back(quotas_.Look(use, at));
+    if (use.counter.empty() || !policy::GrowsWithOutput(use.policy->unit)) continue;
+    const auto amount = [&](std::int64_t output, NanoUsd usd) {
+      return policy::AmountOf(use, standings_[i], ask, output, usd, {});
+    };
+    more[i] = amount(bounds.output, request.held + record.hold) -
+              amount(request.bounds.output, request.held);
+    if (standings_[i].rule == ledger::QuotaRule::kHard && more[i] > standings_[i].Available()) {
+      return false;
+    }
+  }
+  if (request.quotas.size() + request.uses.size() > ledger::kQuotaLegsMax) return false;
+  // Nothing below can fail.
+  OpenCounters(request.uses, standings_, *request.facts, at, records);
+  for (std::size_t i = 0; i < request.uses.size(); ++i) {
+    if (more[i] <= 0) continue;
+    const auto number = quotas_.NumberOf(request.uses[i].counter);
+    CHECK(number.has_value(), "the counters of an extension are open");
+    record.quotas.push_back({*number, ledger::Amount{more[i]}});
+  }
+  return true;
+}
+
+std::vector<ledger::Amount> CreditControl::UsedOfQuotas(const OpenRequest& request,
+                                                        const policy::Spent& spent,
+                                                        std::uint64_t providers) const {
+  const std::vector<policy::QuotaLeg>& legs = request.quotas;
+  std::vector<ledger::Amount> used(legs.size());
+  for (std::size_t i = 0; i < legs.size(); ++i) {
+    const policy::QuotaLeg& leg = legs[i];
+    if (leg.providers != 0 && providers != 0 && (leg.providers & providers) == 0) continue;
+    // Lines of one counter are of windows that followed each other: what was used fills the first
+    // up to its hold, then the next.
+    std::int64_t held = leg.held;
+    std::int64_t before = 0;
+    bool last = true;
+    for (std::size_t j = 0; request.quotas_repeat && j < legs.size(); ++j) {
+      if (j == i || legs[j].counter != leg.counter) continue;
+      held += legs[j].held;
+      if (j < i) before += used[j].n;
+      last = last && j < i;
+    }
+    const std::int64_t left =
+        std::max<std::int64_t>(policy::UsedOf(leg.unit, spent, held) - before, 0);
+    const bool bounded = !last || leg.rule == ledger::QuotaRule::kHard;
+    used[i] = ledger::Clipped(bounded ? std::min(left, leg.held) : left);
+  }
+  return used;
+}
+
+bool CreditControl::ResolveQuotas(const RequestId& id, std::span<const ledger::Amount> used) {
+  OpenRequest& request = *open_.Find(id);
+  if (!used.empty() && used.size() != request.quotas.size()) return false;
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    const policy::QuotaLeg& leg = request.quotas[i];
+    if (leg.rule == ledger::QuotaRule::kHard && used[i].n > leg.held) return false;
+  }
+  for (std::size_t i = 0; i < request.quotas.size(); ++i) {
+    quotas_.Resolve(request.quotas[i], used.empty() ? 0 : used[i].n);
+  }
+  request.quotas.clear();
+  return true;
+}
+
+void CreditControl::TellCrossed(std::span<const policy::QuotaLeg> legs, Instant now,
+                                ledger::RecordBuffer& records) {
+  std::vector<ledger::AlertRecord> crossed;
+  for (const policy::QuotaLeg& leg : legs) quotas_.Crossed(leg.counter, WindowTime(now), crossed);
+  for (const ledger::AlertRecord& record : crossed) {
+    ledger::Encode(record, records);
+    ++position_.n;
+    CHECK(!Replay(record), "an alert is of a counter");
+  }
+}
+
+std::optional<policy::CounterView> CreditControl::ViewQuota(std::uint32_t number) const {
+  return quotas_.View(number, wall_high_);
+}
+
 CheckpointReply CreditControl::Checkpoint(const CheckpointCommand& command, Instant now,
                                           ledger::RecordBuffer& records) {
   OpenRequest* request = open_.Find(command.request);
@@ -718,6 +1046,7 @@ CreditReply CreditControl::Step(const CreditCommand& command, Instant now,
 
 std::optional<std::string> CreditControl::Replay(const ledger::Record& record) {
   ++position_.n;
+  std::visit([&](const auto& one) { wall_high_ = std::max(wall_high_, one.time); }, record);
   return std::visit([&](const auto& one) { return Replay(one); }, record);
 }
 
@@ -775,6 +1104,15 @@ std::optional<std::string> CreditControl::Replay(const ledger::IntentRecord& rec
     idempotency_.Begin(*record.idempotency, record.request, record.time);
     open.idempotency = record.idempotency->key;
   }
+  if (record.quotas) {
+    open.multiplier_ppm = record.quotas->multiplier_ppm;
+    for (const ledger::QuotaLine& line : record.quotas->lines) {
+      if (!AddQuotaLine(open, line, record.time)) {
+        return "intent of request " + ToString(record.request) + ": counter " +
+               std::to_string(line.counter) + " has no room for it";
+      }
+    }
+  }
   ++keys_[key_index].open;
   open_.Insert(record.request, std::move(open));
   return std::nullopt;
@@ -785,7 +1123,7 @@ std::optional<std::string> CreditControl::Replay(const ledger::ExtendRecord& rec
   if (request == nullptr) {
     return Unexpected(record.request, "extension", TransferStatus::kPendingNotFound);
   }
-  return Apply(record, *request);
+  return Apply(record, *request, record.time);
 }
 
 std::optional<std::string> CreditControl::Replay(const ledger::GrantRecord& record) {
@@ -796,6 +1134,35 @@ std::optional<std::string> CreditControl::Replay(const ledger::GrantRecord& reco
 std::optional<std::string> CreditControl::Replay(const ledger::GrantEndRecord& record) {
   if (wallets_.Apply(record)) return std::nullopt;
   return "end of grant " + ToString(record.grant) + ": unknown, or more than is left of it";
+}
+
+std::optional<std::string> CreditControl::Replay(const ledger::CounterRecord& record) {
+  if (quotas_.Apply(record)) return std::nullopt;
+  return "counter " + std::to_string(record.number) + " of policy " + record.policy +
+         ": its number is in use or out of order";
+}
+
+std::optional<std::string> CreditControl::Replay(const ledger::WindowRecord& record) {
+  if (quotas_.Apply(record)) return std::nullopt;
+  return "window of counter " + std::to_string(record.number) + ": there is no such counter";
+}
+
+std::optional<std::string> CreditControl::Replay(const ledger::AlertRecord& record) {
+  const auto counter = quotas_.View(record.number, record.time);
+  if (!counter || !quotas_.Apply(record)) {
+    return "alert of counter " + std::to_string(record.number) + ": there is no such counter";
+  }
+  alerts_.push_back({.position = position_,
+                     .time = record.time,
+                     .policy = std::string(counter->policy),
+                     .values = std::string(counter->values),
+                     .unit = counter->unit,
+                     .percent = record.percent,
+                     .settled = record.settled.n,
+                     .limit = record.limit.n,
+                     .window_starts_at = counter->window.starts_at,
+                     .window_ends_at = counter->window.ends_at});
+  return std::nullopt;
 }
 
 std::optional<std::string> CreditControl::Replay(const ledger::CheckpointRecord& record) {
@@ -810,6 +1177,7 @@ std::optional<std::string> CreditControl::Replay(const ledger::CheckpointRecord&
 std::optional<std::string> CreditControl::Replay(const ledger::SettleRecord& record) {
   const TransferStatus status = Post(record.request, record.charged, record.overrun, record.wallet);
   if (status != TransferStatus::kCreated) return Unexpected(record.request, "settle", status);
+  if (!ResolveQuotas(record.request, record.quotas)) return NotItsLines(record.request, "settle");
   Forget(record.request, true);
   return std::nullopt;
 }
@@ -817,6 +1185,7 @@ std::optional<std::string> CreditControl::Replay(const ledger::SettleRecord& rec
 std::optional<std::string> CreditControl::Replay(const ledger::VoidRecord& record) {
   const TransferStatus status = Void(record.request);
   if (status != TransferStatus::kCreated) return Unexpected(record.request, "void", status);
+  if (!ResolveQuotas(record.request, record.quotas)) return NotItsLines(record.request, "void");
   Forget(record.request, false);
   return std::nullopt;
 }
@@ -846,8 +1215,9 @@ Resolution CreditControl::ResolveOpen(Instant now, ledger::RecordBuffer& records
   for (const auto& [position, id] : open) {
     const Usage delivered = open_.Find(id)->delivered;
     const NanoUsd held = open_.Find(id)->held;
-    const SettleReply reply =
-        Close(id, delivered, true, ledger::ResolveCause::kRecovery, now, records);
+    // How many attempts it had made nobody knows; one is what it must have.
+    const SettleReply reply = Close({.request = id, .usage = delivered, .attempts = 1},
+                                    ledger::ResolveCause::kRecovery, now, records);
     ++(delivered.source == UsageSource::kNone ? done.voided : done.settled);
     const auto add = [](NanoUsd& sum, NanoUsd amount) {
       sum = ledger::Saturated(static_cast<Sum>(sum.n) + amount.n);

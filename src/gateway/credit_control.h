@@ -16,6 +16,7 @@
 //   3. An admission that is refused changes no limit and no account and appends no record.
 //   4. The records, replayed from the first, rebuild every account; the rates start anew.
 //   5. Position n is the n-th record ever appended, counted from 1 across restarts.
+//   7. For every counter of a hard policy: settled + held <= its limit, whenever something is held.
 //   6. A request that a wallet pays for holds of its grants what it can cost there, beside the
 //      key's budget; both holds are made or neither, and resolved together.
 //
@@ -23,11 +24,14 @@
 // a budget set later counts what was spent before it (a budget is for the life of the key).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -38,6 +42,7 @@
 #include "ledger/id_table.h"
 #include "ledger/record.h"
 #include "policy/limiter.h"
+#include "policy/quota_table.h"
 
 namespace weir::gateway {
 
@@ -78,8 +83,9 @@ class CreditControl {
 
   // Reserves the most a request can cost and takes its place in the limits, all or none.
   //   returns  the admission, or the first refusal in this order: idempotency key, requests at
-  //            once, requests per minute, tokens per minute, budget and wallet. Views of the limits
-  //            are filled either way. With reply.replay nothing was admitted.
+  //            once, requests per minute, tokens per minute, policies on what does not shrink with
+  //            the answer, budget and wallet, the other policies. Views of the limits are filled
+  //            either way. With reply.replay nothing was admitted.
   //   wallet   kInsufficientBalance when it, and not the budget, has too little for the request.
   //   budget   the whole bound, else the output clamped per choice to what fits (never below
   //            quote.output_tokens_useful), else
@@ -132,6 +138,12 @@ class CreditControl {
   CreditTotals Totals() const;
   std::optional<WalletView> ViewWallet(const WalletId& id, Instant now) const;
   const Wallets& wallets() const { return wallets_; }
+  const policy::QuotaTable& quotas() const { return quotas_; }
+  // The counter of this number; none if it stands for none.
+  std::optional<policy::CounterView> ViewQuota(std::uint32_t number) const;
+  // What was crossed since this was called last, in the order of the records. After a replay, what
+  // the journal has.
+  std::vector<QuotaAlert> TakeAlerts() { return std::exchange(alerts_, {}); }
   JournalPosition last_position() const { return position_; }
   const ledger::Book& book() const { return book_; }
 
@@ -172,6 +184,13 @@ class CreditControl {
     std::optional<WalletUse> wallet;
     ledger::Amount wallet_held;
     std::optional<Id128> idempotency;
+    std::vector<policy::QuotaLeg> quotas;
+    bool quotas_repeat =
+        false;  // a counter has several lines: its window ended and it was extended
+    std::int64_t multiplier_ppm = 1'000'000;
+    // Of kAdaptive, for extensions: what the exchange, which outlives them, asked by.
+    std::span<const policy::QuotaUse> uses;
+    const policy::Facts* facts = nullptr;
   };
   struct Grant;
   struct KnownPrice {
@@ -181,8 +200,32 @@ class CreditControl {
 
   std::uint32_t IndexOf(const KeyId& id);
   Tick Advance(Instant now);
-  Grant Fit(const KeyState& key, const AdmitCommand& command, config::PriceId price,
+  // Windows run on a clock that is never set back: one that has ended is never opened again.
+  Instant WindowTime(Instant now) const { return std::max(now, wall_high_); }
+  Grant Fit(const KeyState& key, const AdmitCommand& command, const policy::Ask& ask,
             Instant now) const;
+  policy::Ask AskOf(const KeyState& key, const AdmitCommand& command, config::PriceId price) const;
+  void NoteQuota(const AdmitCommand& command, std::size_t use, std::int64_t amount, Instant now,
+                 AdmitReply& reply) const;
+  // Opens and turns the counters of the uses, so that something can be held of each.
+  void OpenCounters(std::span<const policy::QuotaUse> uses,
+                    std::span<const policy::Standing> standings, const policy::Facts& facts,
+                    Instant now, ledger::RecordBuffer& records);
+  void HoldQuotas(const AdmitCommand& command, const policy::Ask& ask, const Grant& grant,
+                  Instant now, ledger::IntentRecord& intent, OpenRequest& open, AdmitReply& reply,
+                  ledger::RecordBuffer& records);
+  // False, and no effect, when policies have no room for it.
+  bool ExtendQuotas(OpenRequest& request, const policy::TokenBounds& bounds, Instant now,
+                    ledger::ExtendRecord& record, ledger::RecordBuffer& records);
+  // Both false, and no effect, when the counter is unknown or has no room for it.
+  bool AddQuotaLine(OpenRequest& request, const ledger::QuotaLine& line, Instant at);
+  bool AddToQuotaLine(OpenRequest& request, const ledger::QuotaLine& line, Instant at);
+  std::vector<ledger::Amount> UsedOfQuotas(const OpenRequest& request, const policy::Spent& spent,
+                                           std::uint64_t providers) const;
+  // False when the figures are not those of the request's lines.
+  bool ResolveQuotas(const RequestId& id, std::span<const ledger::Amount> used);
+  void TellCrossed(std::span<const policy::QuotaLeg> legs, Instant now,
+                   ledger::RecordBuffer& records);
   std::int64_t UsualOutput(const KeyState& key, config::PriceId price) const;
   void NoteOutput(KeyState& key, config::PriceId price, std::int64_t output_tokens);
   config::PriceId Know(const Quote& quote, Instant now, ledger::RecordBuffer& records);
@@ -202,9 +245,10 @@ class CreditControl {
                               const std::optional<ledger::WalletCharge>& wallet);
   ledger::TransferStatus Void(const RequestId& id);
   void Forget(const RequestId& id, bool keep_reply);
-  SettleReply Close(const RequestId& id, const Usage& usage, bool charge,
-                    ledger::ResolveCause cause, Instant now, ledger::RecordBuffer& records);
-  std::optional<std::string> Apply(const ledger::ExtendRecord& record, OpenRequest& request);
+  SettleReply Close(const SettleCommand& command, ledger::ResolveCause cause, Instant now,
+                    ledger::RecordBuffer& records);
+  std::optional<std::string> Apply(const ledger::ExtendRecord& record, OpenRequest& request,
+                                   Instant at);
   std::optional<std::string> Replay(const ledger::IntentRecord& record);
   std::optional<std::string> Replay(const ledger::CheckpointRecord& record);
   std::optional<std::string> Replay(const ledger::SettleRecord& record);
@@ -214,6 +258,9 @@ class CreditControl {
   std::optional<std::string> Replay(const ledger::GrantRecord& record);
   std::optional<std::string> Replay(const ledger::GrantEndRecord& record);
   std::optional<std::string> Replay(const ledger::ExtendRecord& record);
+  std::optional<std::string> Replay(const ledger::CounterRecord& record);
+  std::optional<std::string> Replay(const ledger::WindowRecord& record);
+  std::optional<std::string> Replay(const ledger::AlertRecord& record);
   ledger::Sum Spent(const KeyState& key) const;
 
   struct PriceIdHash {
@@ -224,7 +271,10 @@ class CreditControl {
   OperatorAccounts operators_{book_};
   Wallets wallets_{book_, operators_};
   IdempotencyTable idempotency_;
-  ledger::AccountIndex source_;  // of nano-USD, as the next two
+  policy::QuotaTable quotas_;
+  std::vector<QuotaAlert> alerts_;
+  std::vector<policy::Standing> standings_;  // of the request that is decided; kept for its memory
+  ledger::AccountIndex source_;              // of nano-USD, as the next two
   ledger::AccountIndex revenue_;
   ledger::AccountIndex overrun_;
   ledger::IdTable<config::PriceId, KnownPrice, PriceIdHash> prices_;
@@ -235,6 +285,7 @@ class CreditControl {
   // Limits run on a clock of the machine's own that follows the wall clock forward and stands
   // still when it is set back: a clock set back by an hour must not block every key for an hour.
   Instant wall_seen_;
+  Instant wall_high_;
   Tick clock_;
 };
 

@@ -22,6 +22,8 @@
 #include "gateway/ports.h"
 #include "identity/authenticate.h"
 #include "identity/key_table.h"
+#include "identity/metadata.h"
+#include "policy/policy_set.h"
 #include "routing/acquire.h"
 #include "routing/downgrade.h"
 
@@ -33,6 +35,9 @@ struct Snapshot {
   std::shared_ptr<const config::Config> config;
   std::shared_ptr<const identity::KeyTable> keys;
   std::shared_ptr<const identity::Pepper> pepper;
+  std::shared_ptr<const policy::PolicySet> policies = {};  // null: there are none
+
+  bool has_policies() const { return policies != nullptr && !policies->empty(); }
 };
 
 // Why the caller gets an error body of ours, and what it may say beyond the standard text.
@@ -41,7 +46,10 @@ struct RefusalReason {
   std::string message;  // empty: the standard one
   std::string param;
   std::string hint;
-  std::string_view allow;  // with kMethodNotAllowed
+  std::string policy;                // that refused: its id
+  std::string owner;                 // of it
+  std::optional<Instant> resets_at;  // when it will have room again
+  std::string_view allow;            // with kMethodNotAllowed
 };
 
 // What will be asked of an upstream, and what it can cost.
@@ -106,6 +114,7 @@ struct Adaptation {
 struct Relief {
   std::string model;   // "gpt-5.5->gpt-5.4", when a lesser model serves
   std::string effort;  // "high->medium"
+  std::string policy;  // that moved it to the lesser model; empty: pressure did
   routing::TaskClass task = routing::TaskClass::kStandard;
 };
 
@@ -126,6 +135,11 @@ struct Exchange {
   Operation operation;
   std::optional<identity::Principal> principal;
   Plan plan;
+  identity::RequestMetadata metadata;
+  policy::Facts facts;                      // what policies see of it
+  std::vector<std::string_view> providers;  // upstreams that may serve it, each once
+  std::vector<policy::QuotaUse> quotas;     // the policies it meets
+  std::size_t policy_moves = 0;             // to other models, by policies that degrade
   AdmitReply admission;
   bool admitted = false;  // and not settled yet
   Adaptation adaptation;

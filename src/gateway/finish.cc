@@ -1,5 +1,6 @@
 #include <string>
 
+#include "config/scalar.h"
 #include "dialect/charge_note.h"
 #include "dialect/reply_body.h"
 #include "gateway/pipeline.h"
@@ -81,6 +82,32 @@ void AppendPassedHeaders(const UpstreamReply& reply, std::string& out) {
   }
 }
 
+// Why another model serves: a policy's id, or the class of the task that pressure moved.
+std::string WhyMoved(const Exchange& x) {
+  return x.relief.policy.empty() ? std::string(Name(x.relief.task)) : "policy " + x.relief.policy;
+}
+
+// The policy that the request met and that has the least left of its limit.
+void AppendPolicy(const Exchange& x, Instant now, std::string& out) {
+  const AdmitReply& admission = x.admission;
+  const std::string& prefix = x.config().brand.header_prefix;
+  if (admission.quota && *admission.quota < x.quotas.size()) {
+    const config::Policy& policy = *x.quotas[*admission.quota].policy;
+    std::string value = policy.id;
+    value += "; unit=";
+    value += Name(policy.unit);
+    value += "; limit=" + policy::AmountDigits(policy.unit, admission.quota_limit);
+    value += "; remaining=" + policy::AmountDigits(policy.unit, admission.quota_remaining);
+    if (admission.quota_resets_at.ns != INT64_MAX) {
+      value += "; reset=" + std::to_string(CeilSeconds(admission.quota_resets_at - now));
+    }
+    AppendHeader(out, prefix + "-policy", value);
+  }
+  if (const std::string shadows = ShadowRefusals(x); !shadows.empty()) {
+    AppendHeader(out, prefix + "-policy-shadow", shadows);
+  }
+}
+
 void NoteFirstByte(Exchange& x, Runtime& runtime) {
   if (x.timings.first_byte.ns == 0) x.timings.first_byte = runtime.Now() - x.timings.started_at;
 }
@@ -95,12 +122,16 @@ Task<bool> AwaitDurable(Exchange& x, JournalPosition position, Ports& ports, Run
 }
 
 std::string ChangesOf(const Exchange& x) {
-  if (x.relief.model.empty() && x.relief.effort.empty()) return Joined(x.adaptation.changes);
+  const std::string shadows = ShadowRefusals(x);
+  if (x.relief.model.empty() && x.relief.effort.empty() && shadows.empty()) {
+    return Joined(x.adaptation.changes);
+  }
   std::vector<std::string> all;
   if (!x.relief.model.empty()) {
-    all.push_back("model=" + x.relief.model + ";" + std::string(Name(x.relief.task)));
+    all.push_back("model=" + x.relief.model + ";" + WhyMoved(x));
   }
   if (!x.relief.effort.empty()) all.push_back("effort=" + x.relief.effort);
+  if (!shadows.empty()) all.push_back("shadow=" + shadows);
   all.insert(all.end(), x.adaptation.changes.begin(), x.adaptation.changes.end());
   return Joined(all);
 }
@@ -119,13 +150,13 @@ std::string CommonHeaders(const Exchange& x, Instant now) {
     out += "\r\n";
   }
   AppendLimits(x.admission, now, out);
+  AppendPolicy(x, now, out);
   const std::string& prefix = x.config().brand.header_prefix;
   if (x.admission.clamped && x.admission.refusal == Refusal::kNone) {
     AppendHeader(out, prefix + "-max-output-tokens", x.admission.output_tokens_granted);
   }
   if (!x.relief.model.empty()) {
-    AppendHeader(out, prefix + "-downgrade",
-                 x.relief.model + "; " + std::string(Name(x.relief.task)));
+    AppendHeader(out, prefix + "-downgrade", x.relief.model + "; " + WhyMoved(x));
   }
   if (!x.relief.effort.empty()) AppendHeader(out, prefix + "-reasoning-effort", x.relief.effort);
   if (!x.adaptation.changes.empty()) {
@@ -162,6 +193,14 @@ Task<void> Refuse(Exchange& x, RefusalReason reason, Ports& ports, Runtime& runt
   detail.docs_url = x.config().brand.docs_url;
   detail.request_id = request_id;
   if (reason.refusal == Refusal::kUsageLimitReached) detail.resets_in = x.admission.retry_after;
+  detail.policy = reason.policy;
+  detail.owner = reason.owner;
+  std::string resets_at;
+  if (reason.resets_at) {
+    resets_at = config::FormatTime(*reason.resets_at);
+    detail.resets_at = resets_at;
+    detail.resets_in = *reason.resets_at - runtime.WallNow();
+  }
   ReplyHead head;
   head.status = text.status;
   head.headers = CommonHeaders(x, runtime.WallNow());

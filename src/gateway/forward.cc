@@ -267,7 +267,8 @@ struct StreamPassage {
   std::int64_t checkpoint_tokens = 0;
   Tick checkpoint_at;
 
-  bool out_of_hold = false;  // more output than anything pays for
+  bool out_of_hold = false;    // more output than anything pays for
+  bool out_of_policy = false;  // and it is a policy that does not
 
   StreamPassage(dialect::Dialect family, dialect::StreamMeter::Options options)
       : meter(family, options) {}
@@ -295,7 +296,7 @@ void NoteDelivered(Exchange& x, StreamPassage& passage, Tick now, Ports& ports) 
 
 // A stream whose hold is smaller than what it may still send needs more before it gets there.
 // False: nothing pays for more.
-bool HoldMore(Exchange& x, const StreamPassage& passage, Ports& ports) {
+bool HoldMore(Exchange& x, StreamPassage& passage, Ports& ports) {
   const std::int64_t bound =
       x.admission.output_tokens_granted * std::max<std::int64_t>(x.plan.quote.output_choices, 1);
   const std::int64_t held = x.admission.output_tokens_held;
@@ -308,6 +309,7 @@ bool HoldMore(Exchange& x, const StreamPassage& passage, Ports& ports) {
     x.admission.held = reply.held;
     x.admission.wallet_held = reply.wallet_held;
   }
+  passage.out_of_policy = reply.by_policy;
   return reply.granted;
 }
 
@@ -396,8 +398,9 @@ void BreakStream(Exchange& x, Attempt& attempt, StreamPassage& passage, const Er
     x.interrupt.Fire(Interruption::kCallerGone);
     return;
   }
-  const Refusal out_of_hold =
-      x.plan.wallet ? Refusal::kInsufficientBalance : Refusal::kBudgetExceeded;
+  const Refusal out_of_hold = passage.out_of_policy ? Refusal::kPolicyBudgetExceeded
+                              : x.plan.wallet       ? Refusal::kInsufficientBalance
+                                                    : Refusal::kBudgetExceeded;
   if (!x.streaming) {  // nothing has left: another upstream may do better
     FailWithoutReply(x, attempt, error);
     if (passage.out_of_hold) {

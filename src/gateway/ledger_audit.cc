@@ -290,6 +290,10 @@ void LedgerAudit::Record(const ledger::GrantEndRecord& record) {
   CheckI3Grant(*grant);
 }
 
+void LedgerAudit::Record(const ledger::CounterRecord&) {}
+void LedgerAudit::Record(const ledger::WindowRecord&) {}
+void LedgerAudit::Record(const ledger::AlertRecord&) {}
+
 LedgerAudit::Request* LedgerAudit::CheckI4IsOpen(const RequestId& id, const KeyId& key,
                                                  std::string_view record) {
   Request* request = requests_.Find(id);

@@ -127,6 +127,9 @@ class LedgerAudit {
   void Record(const ledger::GrantRecord& record);
   void Record(const ledger::GrantEndRecord& record);
   void Record(const ledger::ExtendRecord& record);
+  void Record(const ledger::CounterRecord& record);
+  void Record(const ledger::WindowRecord& record);
+  void Record(const ledger::AlertRecord& record);
 
   void Broken(std::string_view invariant, std::string what);
   KeyBook& BookOf(const KeyId& key);

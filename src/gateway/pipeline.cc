@@ -105,6 +105,7 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   }
 
   // resolve: what do they want, what can it cost
+  if (auto fault = ReadMetadata(x)) co_return co_await Refuse(x, *std::move(fault), ports, runtime);
   const auto body = co_await ports.downstream.ReadBody(x.config().caller_limits.body_bytes_max);
   if (!body) co_return co_await Refuse(x, ExplainBody(body.error()), ports, runtime);
   if (auto fault = ReadIdempotency(x, *body)) {
@@ -116,14 +117,20 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
   PlanRouting(x);
   Relieve(x, ports.accounts);
 
-  // admit: limits and one hold over all of it, all or none
-  x.admission = ports.credit.Admit(MakeAdmit(x));
+  // admit: limits, policies and one hold over all of it, all or none. A policy may send it to a
+  // lesser model instead of refusing it, which then meets policies of its own.
+  do {
+    if (auto fault = MeetPolicies(x)) {
+      co_return co_await Refuse(x, *std::move(fault), ports, runtime);
+    }
+    x.admission = ports.credit.Admit(MakeAdmit(x));
+  } while (DegradedByPolicy(x));
   if (x.admission.refusal != Refusal::kNone) {
     co_return co_await Refuse(x, ExplainRefusal(x.admission, x), ports, runtime);
   }
   if (x.admission.replay) co_return co_await SendAgain(x, ports, runtime);
   Ticket ticket(x, ports.credit);
-  ApplyGrant(x.admission, key, x.operation, x.plan);
+  ApplyGrant(x);
 
   // route, forward: one account after the other, never after a byte has reached the caller. With
   // drain_and_bill the upstream finishes whatever the caller does; a drain of ours still ends it.

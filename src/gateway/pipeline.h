@@ -39,6 +39,10 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
                                            dialect::RequestReader& reader, std::string_view body,
                                            Instant now);
 
+// Whether an upstream of the model speaks the call's family. A model for which none does is not
+// there for this caller: nothing translates between families.
+bool IsRouted(const config::Config& config, const config::Model& model, const Operation& operation);
+
 // The upper bound of what the request can use.
 //   input   A byte-level token covers at least one byte of UTF-8, and the JSON around a message is
 //           longer than the tokens a provider adds for it, so bytes bound tokens.
@@ -63,13 +67,26 @@ void Relieve(Exchange& x, Accounts& accounts);
 // One step of reasoning effort less, as an edit; false when there is none.
 bool LowerThought(Exchange& x);
 
+// What the request says of itself, into x.metadata; or why it may not say so.
+std::optional<RefusalReason> ReadMetadata(Exchange& x);
+// The policies it meets, into x.quotas; or why it cannot be judged.
+std::optional<RefusalReason> MeetPolicies(Exchange& x);
+// After a refusal: true when the policy that refused sends the request to a lesser model, which is
+// now the plan's.
+bool DegradedByPolicy(Exchange& x);
+// Why a policy refused.
+RefusalReason ExplainPolicy(const Exchange& x);
+// Policies in shadow that would have refused: "a, b"; often empty.
+std::string ShadowRefusals(const Exchange& x);
+// Another model serves instead: false when the caller could not have asked for it.
+bool MoveTo(Exchange& x, const config::Model& lesser);
+
 // admit: limits and hold, all or none.
 HoldMode HoldModeOf(const Exchange& x);
 AdmitCommand MakeAdmit(const Exchange& x);
 RefusalReason ExplainRefusal(const AdmitReply& reply, const Exchange& x);
 // Puts what was granted into the body that goes upstream.
-void ApplyGrant(const AdmitReply& admission, const identity::KeyRecord& key,
-                const Operation& operation, Plan& plan);
+void ApplyGrant(Exchange& x);
 
 // What the caller calls this request (Idempotency-Key), into x.idempotency; or why it cannot.
 std::optional<RefusalReason> ReadIdempotency(Exchange& x, std::string_view body);
@@ -85,6 +102,8 @@ void PlanRouting(Exchange& x);
 Task<bool> NextAccount(Exchange& x, Ports& ports, Runtime& runtime);
 void NoteNoAccount(Exchange& x, const routing::AcquireReply& reply);
 bool MayTryAnother(const Exchange& x, const Downstream& downstream);
+// What attempts after the first may have cost although they failed: each the whole hold.
+NanoUsd FallbackSpend(const Exchange& x);
 // What names a thing of a reply to later calls of the same workspace; 0 for nothing.
 std::uint64_t MadeBy(const Exchange& x, std::string_view id);
 

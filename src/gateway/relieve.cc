@@ -14,6 +14,23 @@ bool LowerThought(Exchange& x) {
   return true;
 }
 
+bool MoveTo(Exchange& x, const config::Model& lesser) {
+  const identity::KeyRecord& key = *x.principal->key;
+  const config::PriceVersion* const price = x.config().PriceOf(lesser, lesser.id, x.started_at);
+  const bool allowed =
+      price != nullptr && (lesser.capabilities & x.operation.capability) != 0 &&
+      identity::AllowsModel(key, lesser.id) && IsRouted(x.config(), lesser, x.operation) &&
+      (lesser.permission.empty() || identity::HasPermission(key, lesser.permission));
+  if (!allowed) return false;
+  const bool capped =
+      key.limits.budget.has_value() || x.plan.wallet.has_value() || x.snapshot->has_policies();
+  x.plan.model = &lesser;
+  x.plan.quote = MakeQuote(lesser, *price, capped, x.operation, x.plan.shape, x.plan.body,
+                           x.config().useful_output_tokens_min);
+  x.routing.need.model = static_cast<std::uint32_t>(&lesser - x.config().models.data());
+  return true;
+}
+
 void Relieve(Exchange& x, Accounts& accounts) {
   const config::Model& model = *x.plan.model;
   const identity::KeyRecord& key = *x.principal->key;
@@ -33,19 +50,7 @@ void Relieve(Exchange& x, Accounts& accounts) {
     return;
   }
   const config::Model* const lesser = x.config().FindModel(model.downgrade->to);
-  const config::PriceVersion* const price =
-      lesser == nullptr ? nullptr : x.config().PriceOf(*lesser, lesser->id, x.started_at);
-  const bool allowed =
-      price != nullptr && (lesser->capabilities & x.operation.capability) != 0 &&
-      identity::AllowsModel(key, lesser->id) &&
-      (lesser->permission.empty() || identity::HasPermission(key, lesser->permission));
-  if (!allowed) return;
-  x.relief.model = model.id + "->" + lesser->id;
-  x.plan.model = lesser;
-  x.plan.quote =
-      MakeQuote(*lesser, *price, key.limits.budget.has_value() || x.plan.wallet.has_value(),
-                x.operation, shape, x.plan.body, x.config().useful_output_tokens_min);
-  x.routing.need.model = static_cast<std::uint32_t>(lesser - x.config().models.data());
+  if (lesser != nullptr && MoveTo(x, *lesser)) x.relief.model = model.id + "->" + lesser->id;
 }
 
 }  // namespace weir::gateway

@@ -140,16 +140,14 @@ std::int64_t ToolCallsBound(std::string_view body) {
   return bound > 0 ? bound : kToolCallsAssumed;
 }
 
-// A model none of whose upstreams speaks the caller's family is not there for this caller: nothing
-// translates between families.
+}  // namespace
+
 bool IsRouted(const config::Config& config, const config::Model& model,
               const Operation& operation) {
   return std::ranges::any_of(model.routes, [&](const config::ModelRoute& route) {
     return Speaks(config.upstreams[route.upstream].kind, operation.dialect);
   });
 }
-
-}  // namespace
 
 Quote MakeQuote(const config::Model& model, const config::PriceVersion& price, bool capped,
                 const Operation& operation, const dialect::RequestShape& shape,
@@ -243,8 +241,10 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
   plan.stream = operation.streams || (operation.may_stream && shape->stream);
   plan.package = config.PackageOf(key.name, key.workspace, key.package);
   plan.wallet = UnitOf(config.packages[plan.package].wallet);
-  plan.quote = MakeQuote(*model, *price, key.limits.budget.has_value() || plan.wallet.has_value(),
-                         operation, *shape, body, config.useful_output_tokens_min);
+  const bool capped =
+      key.limits.budget.has_value() || plan.wallet.has_value() || snapshot.has_policies();
+  plan.quote =
+      MakeQuote(*model, *price, capped, operation, *shape, body, config.useful_output_tokens_min);
   plan.unbounded = form;
   plan.shape = std::move(*shape);
   return plan;

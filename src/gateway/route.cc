@@ -31,6 +31,22 @@ bool IsLimit(const Attempt& attempt) {
          attempt.failure == dialect::FailureClass::kWindowExhausted;
 }
 
+// Whether policies allow one more attempt after `made` of them. What it may cost counts before it
+// is made, so that a budget for fallbacks is never passed.
+bool WithinPolicies(const Exchange& x, std::int64_t made) {
+  const policy::RecoveryLeft& left = x.admission.recovery;
+  if (left.attempts && made >= *left.attempts) return false;
+  if (left.fallback_attempts && made > *left.fallback_attempts) return false;
+  if (left.fallback_spend) {
+    const std::int64_t percent = x.config().fallback.spend_percent;
+    const NanoUsd wanted =
+        ledger::Saturated(static_cast<ledger::Sum>(x.admission.held.n) * percent / 100);
+    const NanoUsd granted = std::min(*left.fallback_spend, wanted);
+    if (FallbackSpend(x) + x.admission.held > granted) return false;
+  }
+  return true;
+}
+
 // Whether the request may go on after what it met. What fails at ten accounts is not the accounts'
 // fault, unless all of them were at a limit, which the next may not be and which passes. And what
 // may be billed although it failed is the operator's loss: it is bounded by the request's own hold.
@@ -40,6 +56,7 @@ bool WithinFallback(const Exchange& x) {
   if (made == 0) return true;
   const std::int64_t rounds = std::ranges::all_of(x.attempts, IsLimit) ? 2 : 1;
   const std::int64_t billed = std::ranges::count_if(x.attempts, &Attempt::may_be_billed);
+  if (!WithinPolicies(x, made)) return false;
   return made < fallback.attempts * rounds &&
          (billed == 0 || billed * 100 < fallback.spend_percent);
 }
@@ -121,9 +138,30 @@ void NoteNoAccount(Exchange& x, const routing::AcquireReply& reply) {
   if (failure.reply.resets_in) failure.reply.resets_in = reply.retry_after;
 }
 
+NanoUsd FallbackSpend(const Exchange& x) {
+  ledger::Sum sum = 0;
+  for (std::size_t i = 1; i < x.attempts.size(); ++i) {
+    if (x.attempts[i].may_be_billed) sum += x.admission.held.n;
+  }
+  return ledger::Saturated(sum);
+}
+
+namespace {
+
+// A policy says that nothing is tried again after such a failure.
+bool IsFinalByPolicy(const Exchange& x) {
+  const std::string_view failure = dialect::Name(x.attempts.back().failure);
+  return std::ranges::any_of(x.quotas, [failure](const policy::QuotaUse& use) {
+    return std::ranges::find(use.policy->retry.non_retryable, failure) !=
+           use.policy->retry.non_retryable.end();
+  });
+}
+
+}  // namespace
+
 bool MayTryAnother(const Exchange& x, const Downstream& downstream) {
   return x.attempts.back().retry != Retry::kNever && !downstream.started() && !x.streaming &&
-         x.interrupt.why() == Interruption::kNone;
+         x.interrupt.why() == Interruption::kNone && !IsFinalByPolicy(x);
 }
 
 }  // namespace weir::gateway

@@ -11,8 +11,10 @@ namespace {
 constexpr std::uint8_t kVersionPlain = 1;
 constexpr std::uint8_t kVersionAudio = 2;
 constexpr std::uint8_t kVersion = 3;
+constexpr std::uint8_t kVersionQuotas = 4;
 constexpr std::uint8_t kWithWallet = 1;
 constexpr std::uint8_t kWithIdempotency = 2;
+constexpr std::uint8_t kWithQuotas = 4;
 constexpr std::uint64_t kImageKindBit = 1 << kUsageFigures;
 constexpr std::size_t kHeadBytes = 12;  // length, version, kind, time
 
@@ -26,8 +28,29 @@ enum class Kind : std::uint8_t {
   kGrant = 7,
   kGrantEnd = 8,
   kExtend = 9,
+  kCounter = 10,
+  kWindow = 11,
+  kAlert = 12,
 };
 constexpr Kind kLastOfVersion2 = Kind::kFund;
+
+// The kinds a version has.
+constexpr bool Has(std::uint8_t version, Kind kind) {
+  switch (version) {
+    case kVersionPlain:
+    case kVersionAudio:
+      return kind >= Kind::kIntent && kind <= kLastOfVersion2;
+    case kVersion:
+      return kind >= Kind::kIntent && kind <= Kind::kExtend && kind != Kind::kFund;
+    case kVersionQuotas:
+      return kind == Kind::kIntent || kind == Kind::kSettle || kind == Kind::kVoid ||
+             (kind >= Kind::kExtend && kind <= Kind::kAlert);
+    default:
+      return false;
+  }
+}
+
+std::uint8_t VersionOf(bool quotas) { return quotas ? kVersionQuotas : kVersion; }
 
 // Writes one record into a small array and appends it whole: growing the buffer byte by byte would
 // check its capacity a hundred times.
@@ -90,6 +113,25 @@ class Writer {
       Count(line.amount.n);
     }
   }
+  void Lines(std::span<const QuotaLine> lines) {
+    CHECK(lines.size() <= kQuotaLinesMax, "a record has at most kQuotaLinesMax lines");
+    Varint(lines.size());
+    for (const QuotaLine& line : lines) {
+      Varint(line.counter);
+      Count(line.amount.n);
+    }
+  }
+  void Amounts(std::span<const Amount> amounts) {
+    CHECK(amounts.size() <= kQuotaLegsMax, "a request has at most kQuotaLegsMax lines");
+    Varint(amounts.size());
+    for (const Amount amount : amounts) Count(amount.n);
+  }
+  void Text(std::string_view text, std::size_t bytes_max) {
+    CHECK(text.size() <= bytes_max, "the names of a counter are bounded where they are made");
+    Varint(text.size());
+    std::memcpy(bytes_ + size_, text.data(), text.size());
+    size_ += text.size();
+  }
   void AppendTo(RecordBuffer& out) {
     bytes_[0] = static_cast<std::uint8_t>(size_);
     bytes_[1] = static_cast<std::uint8_t>(size_ >> 8);
@@ -100,8 +142,12 @@ class Writer {
  private:
   // The longest records: a price, and an intent with all the lines of a wallet's hold.
   static_assert(kHeadBytes + 8 + kPriceRecordBytesMax <= kRecordBytesMax);
-  static_assert(kHeadBytes + 32 + 8 + 30 + 1 + 16 + 1 + 10 + 2 + kHoldLinesMax * 26 + 32 <=
+  static_assert(kHeadBytes + 32 + 8 + 30 + 1 + 16 + 1 + 10 + 2 + kHoldLinesMax * 26 + 32 + 12 +
+                    kQuotaLinesMax * 15 <=
                 kRecordBytesMax);
+  static_assert(kHeadBytes + 32 + 8 + 20 + 1 + 13 * 11 + 1 + 20 + 2 + kQuotaLegsMax * 10 <=
+                kRecordBytesMax);
+  static_assert(kHeadBytes + 64 + kCounterPolicyMax + kCounterValuesMax <= kRecordBytesMax);
   static_assert(kRecordBytesMax <= UINT16_MAX);
   std::uint8_t bytes_[kRecordBytesMax];
   std::size_t size_ = 0;
@@ -114,6 +160,7 @@ class Reader {
       : bytes_(bytes), version_(version) {}
 
   bool ok() const { return ok_; }
+  std::uint8_t version() const { return version_; }
   bool AtEnd() const { return bytes_.empty(); }
   std::uint8_t Byte() {
     if (bytes_.empty()) return Bad();
@@ -193,7 +240,7 @@ class Reader {
     Usage usage;
     usage.source =
         static_cast<UsageSource>(Enum(static_cast<std::uint8_t>(UsageSource::kCheckpoint)));
-    if (version_ == kVersion) return Figures(usage);
+    if (version_ >= kVersion) return Figures(usage);
     usage.input_tokens = Count();
     usage.cached_input_tokens = Count();
     usage.cache_write_tokens = Count();
@@ -216,6 +263,43 @@ class Reader {
       hold.lines.push_back(line);
     }
     return hold;
+  }
+  std::vector<QuotaLine> Lines() {
+    const std::uint64_t count = Varint();
+    if (count == 0 || count > kQuotaLinesMax) Bad();
+    std::vector<QuotaLine> lines;
+    for (std::uint64_t i = 0; ok_ && i < count; ++i) {
+      QuotaLine line;
+      line.counter = Count32();
+      line.amount = AnAmount();
+      lines.push_back(line);
+    }
+    return lines;
+  }
+  std::vector<Amount> Amounts() {
+    const std::uint64_t count = Varint();
+    if (count == 0 || count > kQuotaLegsMax) Bad();
+    std::vector<Amount> amounts;
+    for (std::uint64_t i = 0; ok_ && i < count; ++i) amounts.push_back(AnAmount());
+    return amounts;
+  }
+  std::string Text(std::size_t bytes_max) {
+    const std::uint64_t length = Varint();
+    if (length > bytes_max || length > bytes_.size()) {
+      Bad();
+      return {};
+    }
+    std::string text(reinterpret_cast<const char*>(bytes_.data()), length);
+    bytes_ = bytes_.subspan(length);
+    return text;
+  }
+  // The members of a record that are there. A record of version 4 has what policies count: without
+  // it, it was written as version 3.
+  std::uint8_t With(std::uint8_t known) {
+    if (version_ != kVersionQuotas) return Enum(known);
+    const std::uint8_t with = Enum(static_cast<std::uint8_t>(known | kWithQuotas));
+    if ((with & kWithQuotas) == 0) Bad();
+    return with;
   }
   ResolveCause Cause() {
     return static_cast<ResolveCause>(Enum(static_cast<std::uint8_t>(ResolveCause::kRecovery)));
@@ -310,7 +394,8 @@ Record ReadOldBody(Kind kind, Instant time, Reader& from) {
   return record;
 }
 
-// --- version 3 -----------------------------------------------------------------------------------
+// --- versions 3 and 4
+// -----------------------------------------------------------------------------------
 
 Record ReadBody(Kind kind, Instant time, Reader& from) {
   switch (kind) {
@@ -323,11 +408,15 @@ Record ReadBody(Kind kind, Instant time, Reader& from) {
       record.hold = from.Usd();
       record.input_tokens_bound = from.Count();
       record.output_tokens_bound = from.Count();
-      const std::uint8_t with = from.Enum(kWithWallet | kWithIdempotency);
+      const std::uint8_t with = from.With(kWithWallet | kWithIdempotency);
       if ((with & kWithWallet) != 0) record.wallet = from.Wallet();
       if ((with & kWithIdempotency) != 0) {
         const Id128 key = from.Id<Id128>();
         record.idempotency = IdempotencyUse{key, from.Id<Id128>()};
+      }
+      if ((with & kWithQuotas) != 0) {
+        record.quotas = QuotaHold{.multiplier_ppm = from.Count(), .lines = {}};
+        record.quotas->lines = from.Lines();
       }
       return record;
     }
@@ -348,10 +437,12 @@ Record ReadBody(Kind kind, Instant time, Reader& from) {
       record.overrun = from.Usd();
       record.cause = from.Cause();
       record.usage = from.UsageCounts();
-      if (from.Enum(kWithWallet) == kWithWallet) {
+      const std::uint8_t with = from.With(kWithWallet);
+      if ((with & kWithWallet) != 0) {
         const Amount charged = from.AnAmount();
         record.wallet = WalletCharge{charged, from.AnAmount()};
       }
+      if ((with & kWithQuotas) != 0) record.quotas = from.Amounts();
       return record;
     }
     case Kind::kVoid: {
@@ -362,6 +453,40 @@ Record ReadBody(Kind kind, Instant time, Reader& from) {
       record.released = from.Usd();
       record.cause = from.Cause();
       record.usage = from.UsageCounts();
+      if (from.version() == kVersionQuotas && (from.With(0) & kWithQuotas) != 0) {
+        record.quotas = from.Amounts();
+      }
+      return record;
+    }
+    case Kind::kCounter: {
+      CounterRecord record;
+      record.time = time;
+      record.number = from.Count32();
+      record.counter = from.Id<Id128>();
+      record.unit = from.Byte();
+      record.window = from.Byte();
+      record.bucket = {from.Count()};
+      record.policy = from.Text(kCounterPolicyMax);
+      record.values = from.Text(kCounterValuesMax);
+      return record;
+    }
+    case Kind::kWindow: {
+      WindowRecord record;
+      record.time = time;
+      record.number = from.Count32();
+      record.starts_at = {static_cast<std::int64_t>(from.Fixed())};
+      record.ends_at = {static_cast<std::int64_t>(from.Fixed())};
+      record.rule = static_cast<QuotaRule>(from.Enum(kQuotaRuleMax));
+      record.limit = from.AnAmount();
+      return record;
+    }
+    case Kind::kAlert: {
+      AlertRecord record;
+      record.time = time;
+      record.number = from.Count32();
+      record.percent = from.Enum(100);
+      record.settled = from.AnAmount();
+      record.limit = from.AnAmount();
       return record;
     }
     case Kind::kPrice: {
@@ -401,7 +526,9 @@ Record ReadBody(Kind kind, Instant time, Reader& from) {
   record.request = from.Id<RequestId>();
   record.hold = from.Usd();
   record.output_tokens_bound = from.Count();
-  if (from.Enum(kWithWallet) == kWithWallet) record.wallet = from.Wallet();
+  const std::uint8_t with = from.With(kWithWallet);
+  if ((with & kWithWallet) != 0) record.wallet = from.Wallet();
+  if ((with & kWithQuotas) != 0) record.quotas = from.Lines();
   return record;
 }
 
@@ -422,7 +549,8 @@ std::string_view Name(DecodeFault fault) {
 }
 
 void Encode(const IntentRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kIntent, record.time);
+  const bool quotas = record.quotas && !record.quotas->lines.empty();
+  Writer to(Kind::kIntent, record.time, VersionOf(quotas));
   to.Id(record.request);
   to.Id(record.key);
   to.Fixed(record.price_id);
@@ -430,11 +558,16 @@ void Encode(const IntentRecord& record, RecordBuffer& out) {
   to.Count(record.input_tokens_bound);
   to.Count(record.output_tokens_bound);
   to.Byte(static_cast<std::uint8_t>((record.wallet ? kWithWallet : 0) |
-                                    (record.idempotency ? kWithIdempotency : 0)));
+                                    (record.idempotency ? kWithIdempotency : 0) |
+                                    (quotas ? kWithQuotas : 0)));
   if (record.wallet) to.Wallet(*record.wallet);
   if (record.idempotency) {
     to.Id(record.idempotency->key);
     to.Id(record.idempotency->body);
+  }
+  if (quotas) {
+    to.Count(record.quotas->multiplier_ppm);
+    to.Lines(record.quotas->lines);
   }
   to.AppendTo(out);
 }
@@ -447,7 +580,8 @@ void Encode(const CheckpointRecord& record, RecordBuffer& out) {
 }
 
 void Encode(const SettleRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kSettle, record.time);
+  const bool quotas = !record.quotas.empty();
+  Writer to(Kind::kSettle, record.time, VersionOf(quotas));
   to.Id(record.request);
   to.Id(record.key);
   to.Fixed(record.price_id);
@@ -455,21 +589,28 @@ void Encode(const SettleRecord& record, RecordBuffer& out) {
   to.Count(record.overrun.n);
   to.Byte(static_cast<std::uint8_t>(record.cause));
   to.UsageCounts(record.usage);
-  to.Byte(record.wallet ? kWithWallet : 0);
+  to.Byte(
+      static_cast<std::uint8_t>((record.wallet ? kWithWallet : 0) | (quotas ? kWithQuotas : 0)));
   if (record.wallet) {
     to.Count(record.wallet->charged.n);
     to.Count(record.wallet->overrun.n);
   }
+  if (quotas) to.Amounts(record.quotas);
   to.AppendTo(out);
 }
 
 void Encode(const VoidRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kVoid, record.time);
+  const bool quotas = !record.quotas.empty();
+  Writer to(Kind::kVoid, record.time, VersionOf(quotas));
   to.Id(record.request);
   to.Id(record.key);
   to.Count(record.released.n);
   to.Byte(static_cast<std::uint8_t>(record.cause));
   to.UsageCounts(record.usage);
+  if (quotas) {
+    to.Byte(kWithQuotas);
+    to.Amounts(record.quotas);
+  }
   to.AppendTo(out);
 }
 
@@ -511,12 +652,46 @@ void Encode(const GrantEndRecord& record, RecordBuffer& out) {
 }
 
 void Encode(const ExtendRecord& record, RecordBuffer& out) {
-  Writer to(Kind::kExtend, record.time);
+  const bool quotas = !record.quotas.empty();
+  Writer to(Kind::kExtend, record.time, VersionOf(quotas));
   to.Id(record.request);
   to.Count(record.hold.n);
   to.Count(record.output_tokens_bound);
-  to.Byte(record.wallet ? kWithWallet : 0);
+  to.Byte(
+      static_cast<std::uint8_t>((record.wallet ? kWithWallet : 0) | (quotas ? kWithQuotas : 0)));
   if (record.wallet) to.Wallet(*record.wallet);
+  if (quotas) to.Lines(record.quotas);
+  to.AppendTo(out);
+}
+
+void Encode(const CounterRecord& record, RecordBuffer& out) {
+  Writer to(Kind::kCounter, record.time, kVersionQuotas);
+  to.Varint(record.number);
+  to.Id(record.counter);
+  to.Byte(record.unit);
+  to.Byte(record.window);
+  to.Count(record.bucket.ns);
+  to.Text(record.policy, kCounterPolicyMax);
+  to.Text(record.values, kCounterValuesMax);
+  to.AppendTo(out);
+}
+
+void Encode(const WindowRecord& record, RecordBuffer& out) {
+  Writer to(Kind::kWindow, record.time, kVersionQuotas);
+  to.Varint(record.number);
+  to.Fixed(static_cast<std::uint64_t>(record.starts_at.ns));
+  to.Fixed(static_cast<std::uint64_t>(record.ends_at.ns));
+  to.Byte(static_cast<std::uint8_t>(record.rule));
+  to.Count(record.limit.n);
+  to.AppendTo(out);
+}
+
+void Encode(const AlertRecord& record, RecordBuffer& out) {
+  Writer to(Kind::kAlert, record.time, kVersionQuotas);
+  to.Varint(record.number);
+  to.Byte(record.percent);
+  to.Count(record.settled.n);
+  to.Count(record.limit.n);
   to.AppendTo(out);
 }
 
@@ -528,12 +703,11 @@ std::expected<Record, DecodeFault> Decode(std::span<const std::uint8_t>& bytes) 
   if (bytes.size() < kHeadBytes) return std::unexpected(DecodeFault::kTruncated);
   const std::size_t length = static_cast<std::size_t>(bytes[0] | (bytes[1] << 8));
   const std::uint8_t version = bytes[2];
-  if (version < kVersionPlain || version > kVersion) {
+  if (version < kVersionPlain || version > kVersionQuotas) {
     return std::unexpected(DecodeFault::kUnknownVersion);
   }
   const auto kind = static_cast<Kind>(bytes[3]);
-  if (kind < Kind::kIntent || kind > (version == kVersion ? Kind::kExtend : kLastOfVersion2) ||
-      (version == kVersion && kind == Kind::kFund)) {
+  if (!Has(version, kind)) {
     return std::unexpected(DecodeFault::kUnknownKind);
   }
   if (length < kHeadBytes || length > kRecordBytesMax) {
@@ -542,11 +716,11 @@ std::expected<Record, DecodeFault> Decode(std::span<const std::uint8_t>& bytes) 
   if (bytes.size() < length) return std::unexpected(DecodeFault::kTruncated);
   Reader from(bytes.subspan(4, length - 4), version);
   const Instant time{static_cast<std::int64_t>(from.Fixed())};
-  Record record = version == kVersion ? ReadBody(kind, time, from) : ReadOldBody(kind, time, from);
+  Record record = version >= kVersion ? ReadBody(kind, time, from) : ReadOldBody(kind, time, from);
   if (!from.ok() || !from.AtEnd()) return std::unexpected(DecodeFault::kMalformed);
   // Version 2 without audio was never written: there is one form of every record.
   const bool has_audio = std::visit([](const auto& one) { return HasAudio(one); }, record);
-  if (version != kVersion && has_audio != (version == kVersionAudio)) {
+  if (version < kVersion && has_audio != (version == kVersionAudio)) {
     return std::unexpected(DecodeFault::kMalformed);
   }
   bytes = bytes.subspan(length);

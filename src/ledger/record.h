@@ -28,6 +28,27 @@
 //   usage         := source:u8 given:varint value:varint...
 //                    bit i of `given` says that the i-th figure of kUsageFigures follows, never 0
 //
+// Version 4 is version 3 with what quota policies count, and is written where there is some:
+//
+//   body(1) := ... with:u8 [wallet_hold] [idempotency] [quota_hold]                 Intent
+//   body(3) := ... with:u8 [wallet_charge] [quota_use]                              Settle
+//   body(4) := ... usage with:u8 quota_use                                          Void
+//   body(9) := ... with:u8 [wallet_hold] [quota_more]                               Extend
+//   body(10) := number:varint counter:id unit:u8 window:u8 bucket_ns:varint         Counter
+//               policy:text values:text
+//   body(11) := number:varint starts_at:i64 ends_at:i64 rule:u8 limit:varint        Window
+//   body(12) := number:varint percent:u8 settled:varint limit:varint                Alert
+//
+//   with       := bit 2 what policies count
+//   quota_hold := multiplier_ppm:varint quota_more
+//   quota_more := count:varint { number:varint amount:varint }
+//   quota_use  := count:varint { amount:varint }     of the request's lines, in their order
+//   text       := length:varint bytes
+//
+// A counter is written once, before the first record that has its number; a number that is given
+// again stands for the new counter from there on. A window is written when it begins and when its
+// limit changes; it ends when the next begins.
+//
 // A price is written once, before the first record that refers to it, in the form of
 // config/price_codec, so that every record is understood without the configuration of its day.
 //
@@ -56,6 +77,7 @@
 #include <expected>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -130,6 +152,23 @@ struct WalletCharge {
   friend bool operator==(const WalletCharge&, const WalletCharge&) = default;
 };
 
+// So much of what a policy allows is held, by the number of its counter.
+struct QuotaLine {
+  std::uint32_t counter = 0;
+  Amount amount;
+  friend bool operator==(const QuotaLine&, const QuotaLine&) = default;
+};
+inline constexpr std::size_t kQuotaLinesMax = 128;      // of one record
+inline constexpr std::size_t kQuotaLegsMax = 1024;      // of one request, with its extensions
+inline constexpr std::size_t kCounterPolicyMax = 128;   // bytes
+inline constexpr std::size_t kCounterValuesMax = 1024;  // bytes
+
+struct QuotaHold {
+  std::int64_t multiplier_ppm = 1'000'000;  // of the route: what a quota token is
+  std::vector<QuotaLine> lines;
+  friend bool operator==(const QuotaHold&, const QuotaHold&) = default;
+};
+
 // What a caller calls its request, and what the request was, both hashed with the key.
 struct IdempotencyUse {
   Id128 key;
@@ -149,6 +188,7 @@ struct IntentRecord {
   std::int64_t output_tokens_bound = 0;  // over all choices, after clamping
   std::optional<WalletHold> wallet = {};
   std::optional<IdempotencyUse> idempotency = {};
+  std::optional<QuotaHold> quotas = {};  // never with no lines
   friend bool operator==(const IntentRecord&, const IntentRecord&) = default;
 };
 
@@ -174,6 +214,7 @@ struct SettleRecord {
   ResolveCause cause = ResolveCause::kSettled;
   Usage usage;
   std::optional<WalletCharge> wallet = {};
+  std::vector<Amount> quotas = {};  // used, of each line the request holds
   friend bool operator==(const SettleRecord&, const SettleRecord&) = default;
 };
 
@@ -186,6 +227,7 @@ struct VoidRecord {
   NanoUsd released;
   ResolveCause cause = ResolveCause::kSettled;
   Usage usage;
+  std::vector<Amount> quotas = {};  // as SettleRecord's: what an attempt uses although it fails
   friend bool operator==(const VoidRecord&, const VoidRecord&) = default;
 };
 
@@ -250,11 +292,55 @@ struct ExtendRecord {
   NanoUsd hold;
   std::int64_t output_tokens_bound = 0;
   std::optional<WalletHold> wallet = {};
+  std::vector<QuotaLine> quotas = {};
   friend bool operator==(const ExtendRecord&, const ExtendRecord&) = default;
 };
 
+// What one policy counts for one of the things it counts apart.
+struct CounterRecord {
+  Instant time;
+  std::uint32_t number = 0;
+  Id128 counter;            // of the policy, its unit, its window and the values
+  std::uint8_t unit = 0;    // config::QuotaUnit
+  std::uint8_t window = 0;  // config::WindowKind
+  Duration bucket;          // of a sliding window; 0: it does not slide
+  std::string policy;       // its id
+  std::string values;       // "team=growth,user=ada"; empty: of everything
+  friend bool operator==(const CounterRecord&, const CounterRecord&) = default;
+};
+
+// How a limit is kept. Frozen: on disk.
+enum class QuotaRule : std::uint8_t {
+  kNone = 0,  // it is counted and nothing refused
+  kHard = 1,  // settled + held never exceed it
+  kFirm = 2,  // nothing begins that is expected to exceed it
+};
+inline constexpr std::uint8_t kQuotaRuleMax = 2;
+
+// A counter's window begins, with nothing used of it; or goes on under another limit.
+struct WindowRecord {
+  Instant time;
+  std::uint32_t number = 0;
+  Instant starts_at;
+  Instant ends_at;
+  QuotaRule rule = QuotaRule::kHard;
+  Amount limit;
+  friend bool operator==(const WindowRecord&, const WindowRecord&) = default;
+};
+
+// A threshold of a window was crossed: told once.
+struct AlertRecord {
+  Instant time;
+  std::uint32_t number = 0;
+  std::uint8_t percent = 0;  // of the limit, 1..100; 0: at this rate it will be used up
+  Amount settled;
+  Amount limit;
+  friend bool operator==(const AlertRecord&, const AlertRecord&) = default;
+};
+
 using Record = std::variant<IntentRecord, CheckpointRecord, SettleRecord, VoidRecord, FundRecord,
-                            PriceRecord, GrantRecord, GrantEndRecord, ExtendRecord>;
+                            PriceRecord, GrantRecord, GrantEndRecord, ExtendRecord, CounterRecord,
+                            WindowRecord, AlertRecord>;
 
 inline constexpr std::size_t kRecordBytesMax = 12 << 10;  // every record is shorter
 // Of the bytes of a price.
@@ -281,6 +367,9 @@ void Encode(const PriceRecord& record, RecordBuffer& out);
 void Encode(const GrantRecord& record, RecordBuffer& out);
 void Encode(const GrantEndRecord& record, RecordBuffer& out);
 void Encode(const ExtendRecord& record, RecordBuffer& out);
+void Encode(const CounterRecord& record, RecordBuffer& out);
+void Encode(const WindowRecord& record, RecordBuffer& out);
+void Encode(const AlertRecord& record, RecordBuffer& out);
 void Encode(const Record& record, RecordBuffer& out);
 
 enum class DecodeFault : std::uint8_t {

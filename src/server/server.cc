@@ -283,8 +283,7 @@ void Server::MakeWorkers(const ServerOptions& options) {
   metrics_ = std::make_unique<telemetry::Metrics>(count, options.version, started_at_);
   shared_ = std::make_unique<SessionShared>(SessionShared{
       *log_, *metrics_, *requests_, *receipts_, *replies_, *teller_, draining_, options.page});
-  const auto snapshot = std::make_shared<const gateway::Snapshot>(
-      gateway::Snapshot{config_, keys_->table(), pepper_});
+  const auto snapshot = MakeSnapshot();
   pool_ = std::make_unique<PoolHost>(
       config_,
       PoolHost::Options{
@@ -386,9 +385,19 @@ void Server::LogRest(const routing::RestBegan& rest) {
                {"rest_ms", rest.rest.ns / 1'000'000}});
 }
 
+// A key that is made or changed leaves the configuration as it is, and its policies with it.
+std::shared_ptr<const gateway::Snapshot> Server::MakeSnapshot() {
+  const auto config = this->config();
+  if (policies_of_ != config) {
+    policies_ = std::make_shared<const policy::PolicySet>(config->policies, config->raises);
+    policies_of_ = config;
+  }
+  return std::make_shared<const gateway::Snapshot>(
+      gateway::Snapshot{config, keys_->table(), pepper_, policies_});
+}
+
 void Server::Publish() {
-  const auto snapshot = std::make_shared<const gateway::Snapshot>(
-      gateway::Snapshot{config(), keys_->table(), pepper_});
+  const auto snapshot = MakeSnapshot();
   for (auto& worker : workers_) worker->Publish(snapshot);
   for (auto& worker : workers_) worker->Sync();
 }

@@ -126,6 +126,8 @@ class Server {
   // Puts the stores' present state on `file` and shows it to all. REQUIRES change_mutex_.
   void Apply(std::shared_ptr<const config::Config> file);
   void Publish();
+  // REQUIRES change_mutex_, or that no other thread is there yet.
+  std::shared_ptr<const gateway::Snapshot> MakeSnapshot();
   void Drain();
 
   std::shared_ptr<CrashPoint> crash_;  // null but in tests
@@ -140,6 +142,8 @@ class Server {
   std::shared_ptr<const config::Config> file_;
   std::shared_ptr<const config::Config> config_;
   std::shared_ptr<const identity::Pepper> pepper_;
+  std::shared_ptr<const policy::PolicySet> policies_;
+  std::shared_ptr<const config::Config> policies_of_;  // whose they are
 
   std::unique_ptr<telemetry::Log> log_;
   std::unique_ptr<telemetry::Metrics> metrics_;

@@ -90,6 +90,9 @@ class Books {
   std::optional<Breach> Take(const ledger::VoidRecord& record);
   std::optional<Breach> Take(const ledger::FundRecord& record);
   std::optional<Breach> Take(const ledger::ExtendRecord& record);
+  std::optional<Breach> Take(const ledger::CounterRecord&) { return std::nullopt; }
+  std::optional<Breach> Take(const ledger::WindowRecord&) { return std::nullopt; }
+  std::optional<Breach> Take(const ledger::AlertRecord&) { return std::nullopt; }
   std::optional<Breach> Take(const ledger::PriceRecord& record);
   std::optional<Breach> Take(const ledger::GrantRecord& record);
   std::optional<Breach> Take(const ledger::GrantEndRecord& record);

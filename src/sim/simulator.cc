@@ -254,8 +254,9 @@ World::~World() {
 }
 
 void World::Publish() {
-  snapshot_ = std::make_shared<const gateway::Snapshot>(
-      gateway::Snapshot{config_, std::make_shared<const identity::KeyTable>(keys_), pepper_});
+  snapshot_ = std::make_shared<const gateway::Snapshot>(gateway::Snapshot{
+      config_, std::make_shared<const identity::KeyTable>(keys_), pepper_,
+      std::make_shared<const policy::PolicySet>(config_->policies, config_->raises)});
 }
 
 Outcome World::Run() {

@@ -5,17 +5,25 @@
 //   key      K [permissions=a,b] [models=a,b] [environment=E] [state=S] [budget=USD] [rpm=N]
 //   [tpm=N]
 //            [concurrent=N] [expires=SECONDS_FROM_NOW] [workspace=W] [codex=yes] [downgrade=no]
-//            [rule:PATH=JSON ...]
+//            [rule:PATH=JSON ...] [is:DIMENSION=VALUE ...] [metadata=user,team,...]
 //   model    M [upstream:name ...] [input=USD output=USD cached=USD request=USD | unpriced]
 //            [output_max=N] [input_max=N] [cache_write=USD] [permission=P]
 //            [capability=responses,chat,messages,generate_content,transcription]
 //            [hang_up=RULE] [multiplier=N] [audio_second=USD] [tool_call=USD]
+//            [family=F] [class=C]
 //            [tier=ABOVE:INPUT:OUTPUT ...] [from=UNIX_SECONDS] a second line of a model is its
 //            price from then on
 //   account  A U [concurrency=N] [priority=N] [weight=N] [models=a,b] [keys=K] [profile=strict]
 //            [capability=responses,...] [enabled=no] [expires=SECONDS_FROM_NOW]
 //            an account of upstream U; its replies are scripted under A. None: one named as U is
 //   serve    A ...                            what is not scripted is answered with the name of A
+//   policy   ID [UNIT=LIMIT] [window=KIND] [sliding=yes] [if:DIMENSION=a,b ...] [not:DIMENSION=a
+//   ...]
+//            [per=team,user] [action=block|degrade|approval|alert] [to=MODEL] [firm=yes]
+//            [shadow=yes] [clamp=no] [status=402] [owner=O] [contact=C] [attempts=N]
+//            [fallback_attempts=N] [fallback_spend=USD] [final=CLASS,...]      limits in the unit:
+//            USD, tokens, seconds
+//   raise    ID LIMIT                         more of a policy, for ever, in steps
 //   wallet   quota_tokens | usd [low=N] [hold=adaptive]   of every key; models have multiplier=N
 //   grant    K N                              to its wallet: quota tokens, or millionths of a USD
 //   lose                                      the replies that were kept
@@ -45,6 +53,7 @@
 //   expect   C usage IN/CACHED/OUT/REASONING SOURCE | charged USD | overrun USD | held USD
 //   expect   key K spent USD held USD
 //   expect   wallet K left N held N spent N   in quota tokens or nano-USD
+//   expect   quota ID[?VALUES] settled N held N   in steps of its unit
 //   expect   upstream U calls N | open N | path TEXT | body TEXT | body contains TEXT | lacks TEXT
 //   expect   upstream U header NAME VALUE | header NAME absent
 //   expect   reservations N | checkpoints N
@@ -177,6 +186,16 @@ class Runner {
     }
     if (verb == "lose") return replies_.Lose();
     if (verb == "wallet") return SetWallet(words);
+    if (verb == "policy") return AddPolicy(words);
+    if (verb == "raise") {
+      config_.raises.push_back({.approval = "a",
+                                .policy = words.at(1),
+                                .values = {},
+                                .amount = std::stoll(words.at(2)),
+                                .from = {0},
+                                .to = {INT64_MAX}});
+      return;
+    }
     if (verb == "grant") return GiveGrant(words);
     if (verb == "serve") return ServeAlways(words);
     if (verb == "downgrade") return SetDowngrade(words);
@@ -230,6 +249,13 @@ class Runner {
         const auto rule = dialect::ParsePayloadRule(name.substr(5), value);
         ASSERT_TRUE(rule) << rule.error();
         wanted.payload_rules.push_back(*rule);
+      } else if (name.starts_with("is:")) {
+        wanted.attributes.push_back({DimensionNamed(name.substr(3)), value});
+        std::ranges::sort(wanted.attributes, {}, &config::Attribute::dimension);
+      } else if (name == "metadata") {
+        for (const auto& dimension : Commas(value)) {
+          wanted.metadata |= config::BitOf(DimensionNamed(dimension));
+        }
       } else if (name == "expires")
         wanted.expires_at = runtime_.now + Seconds(std::stoll(value));
       else if (name == "state") {
@@ -288,6 +314,10 @@ class Runner {
         model.input_tokens_max = std::stoll(value);
       else if (name == "permission")
         model.permission = value;
+      else if (name == "family")
+        model.family = value;
+      else if (name == "class")
+        model.model_class = value;
       else if (name == "hang_up")
         model.on_hang_up = RuleNamed(value);
       else if (name == "multiplier")
@@ -309,6 +339,81 @@ class Runner {
       model.price.Add(valid_from, price);
     }
     config_.models.push_back(std::move(model));
+  }
+
+  static config::Dimension DimensionNamed(const std::string& name) {
+    const auto found = std::ranges::find(config::kDimensionNames, name);
+    CHECK(found != config::kDimensionNames.end(), "a scenario names a dimension");
+    return static_cast<config::Dimension>(found - config::kDimensionNames.begin());
+  }
+
+  static config::Condition ConditionOf(const std::string& dimension, const std::string& values) {
+    config::Condition condition{DimensionNamed(dimension), Commas(values)};
+    std::ranges::sort(condition.values);
+    return condition;
+  }
+
+  void AddPolicy(const std::vector<std::string>& words) {
+    static constexpr std::array<std::string_view, 9> kWindows = {
+        "minute", "hour", "day", "week", "month", "campaign", "lifetime", "request", "action"};
+    static constexpr std::array<std::string_view, 4> kActions = {"block", "degrade", "approval",
+                                                                 "alert"};
+    config::Policy policy;
+    policy.id = words.at(1);
+    const auto place = [](const auto& names, const std::string& name) {
+      const auto found = std::ranges::find(names, name);
+      CHECK(found != names.end(), "a scenario names what there is");
+      return found - names.begin();
+    };
+    for (std::size_t i = 2; i < words.size(); ++i) {
+      const auto [name, value] = Split(words[i], '=');
+      if (name == "window") {
+        policy.window.kind = static_cast<config::WindowKind>(place(kWindows, value));
+      } else if (name == "sliding") {
+        policy.window.sliding = value == "yes";
+      } else if (name.starts_with("if:")) {
+        policy.match.push_back(ConditionOf(name.substr(3), value));
+      } else if (name.starts_with("not:")) {
+        policy.except.push_back(ConditionOf(name.substr(4), value));
+      } else if (name == "per") {
+        for (const auto& dimension : Commas(value)) {
+          policy.per.push_back(DimensionNamed(dimension));
+        }
+      } else if (name == "action") {
+        policy.action = static_cast<config::PolicyAction>(place(kActions, value));
+      } else if (name == "to") {
+        policy.degrade_to = value;
+      } else if (name == "firm") {
+        policy.cap = config::CapKind::kFirm;
+      } else if (name == "shadow") {
+        policy.shadow = value == "yes";
+      } else if (name == "clamp") {
+        policy.clamp = value == "yes";
+      } else if (name == "status") {
+        policy.over_limit_status = std::stoi(value);
+      } else if (name == "owner") {
+        policy.owner = value;
+      } else if (name == "contact") {
+        policy.contact = value;
+      } else if (name == "condition") {
+        policy.approval.condition = value;
+      } else if (name == "attempts") {
+        policy.retry.attempts = std::stoll(value);
+      } else if (name == "fallback_attempts") {
+        policy.retry.fallback_attempts = std::stoll(value);
+      } else if (name == "fallback_spend") {
+        policy.retry.fallback_spend = ParseUsd(value);
+      } else if (name == "final") {
+        policy.retry.non_retryable = Commas(value);
+      } else {
+        const auto unit = place(config::kQuotaUnitNames, name);
+        policy.unit = static_cast<config::QuotaUnit>(unit);
+        policy.limit = config::IsMoney(policy.unit) && policy.unit != config::QuotaUnit::kCredits
+                           ? ParseUsd(value)->n
+                           : std::stoll(value) * config::StepsOf(policy.unit);
+      }
+    }
+    config_.policies.push_back(std::move(policy));
   }
 
   // wallet quota_tokens|usd [low=N] [hold=adaptive]: of every key
@@ -545,8 +650,9 @@ class Runner {
     }
     const auto config = std::make_shared<const config::Config>(std::move(finished));
     accounts_.Configure(config);
-    snapshots_.push_back(std::make_unique<gateway::Snapshot>(
-        gateway::Snapshot{config, std::make_shared<const identity::KeyTable>(keys_), pepper_}));
+    snapshots_.push_back(std::make_unique<gateway::Snapshot>(gateway::Snapshot{
+        config, std::make_shared<const identity::KeyTable>(keys_), pepper_,
+        std::make_shared<const policy::PolicySet>(config->policies, config->raises)}));
     x.snapshot = snapshots_.back().get();
     x.reader = &reader_;
     x.timings.started_at = runtime_.Now();
@@ -631,6 +737,18 @@ class Runner {
       EXPECT_EQ(view->held.n, std::stoll(words.at(6)));
       EXPECT_EQ(view->spent.n, std::stoll(words.at(8)));
       return;
+    }
+    if (what == "quota") {  // expect quota ID[?VALUES] settled N held N
+      const auto [policy, values] = Split(words.at(2), '?');
+      const gateway::CreditControl& machine = credit_.machine;
+      for (std::uint32_t n = 0; n < machine.quotas().numbers(); ++n) {
+        const auto view = machine.ViewQuota(n);
+        if (!view || view->policy != policy || view->values != values) continue;
+        EXPECT_EQ(view->settled, std::stoll(words.at(4)));
+        EXPECT_EQ(view->held, std::stoll(words.at(6)));
+        return;
+      }
+      FAIL() << "there is no such counter";
     }
     if (what == "key") {
       const auto standing = credit_.machine.Standing(ids_.at(words.at(2)));
