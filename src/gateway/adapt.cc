@@ -99,7 +99,7 @@ bool LeaveOutUnsupported(Exchange& x) {
   plan->unbounded = plan->unbounded || x.plan.unbounded;
   x.plan = std::move(*plan);
   if (!x.relief.effort.empty()) LowerThought(x);
-  ApplyGrant(x.admission, *x.principal->key, x.operation, x.plan);
+  ApplyGrant(x);
   x.failure.reset();
   x.routing.tried.pop_back();  // the account did nothing wrong
   return true;

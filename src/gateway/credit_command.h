@@ -113,7 +113,7 @@ struct SettleCommand {
   Usage usage;         // source kNone: nothing billable, the hold is released whole
   bool charge = true;  // false: void although there was usage (abort_and_void, upstream failure)
   std::int64_t attempts = 0;    // calls of upstreams that were made
-  NanoUsd fallback_spend;       // what those after the first may have cost although they failed
+  NanoUsd fallback_spend = {};  // what those after the first may have cost although they failed
   bool by_fallback = false;     // one after the first served it
   std::uint64_t providers = 0;  // bits of Facts::providers: who served; 0: unknown, or nobody
 };

@@ -855,7 +855,8 @@ void CreditControl::HoldQuotas(const AdmitCommand& command, const policy::Ask& a
   const std::span<const policy::QuotaUse> uses = command.quotas;
   reply.recovery = policy::LeftForRecovery(uses, standings_);
   OpenCounters(uses, standings_, *command.facts, now, records);
-  ledger::QuotaHold hold{.multiplier_ppm = command.quote.multiplier_ppm, .lines = {}};
+  ledger::QuotaHold hold{
+      .multiplier_ppm = command.quote.multiplier_ppm, .behind = now - intent.time, .lines = {}};
   hold.lines.reserve(uses.size());
   open.quotas.reserve(uses.size());
   // The policy that has the least left for its size is what callers are shown.
@@ -948,6 +949,7 @@ bool CreditControl::ExtendQuotas(OpenRequest& request, const policy::TokenBounds
   }
   if (request.quotas.size() + request.uses.size() > ledger::kQuotaLegsMax) return false;
   // Nothing below can fail.
+  record.quotas_behind = at - now;
   OpenCounters(request.uses, standings_, *request.facts, at, records);
   for (std::size_t i = 0; i < request.uses.size(); ++i) {
     if (more[i] <= 0) continue;
@@ -1106,8 +1108,9 @@ std::optional<std::string> CreditControl::Replay(const ledger::IntentRecord& rec
   }
   if (record.quotas) {
     open.multiplier_ppm = record.quotas->multiplier_ppm;
+    wall_high_ = std::max(wall_high_, record.time + record.quotas->behind);
     for (const ledger::QuotaLine& line : record.quotas->lines) {
-      if (!AddQuotaLine(open, line, record.time)) {
+      if (!AddQuotaLine(open, line, record.time + record.quotas->behind)) {
         return "intent of request " + ToString(record.request) + ": counter " +
                std::to_string(line.counter) + " has no room for it";
       }
@@ -1123,7 +1126,7 @@ std::optional<std::string> CreditControl::Replay(const ledger::ExtendRecord& rec
   if (request == nullptr) {
     return Unexpected(record.request, "extension", TransferStatus::kPendingNotFound);
   }
-  return Apply(record, *request, record.time);
+  return Apply(record, *request, record.time + record.quotas_behind);
 }
 
 std::optional<std::string> CreditControl::Replay(const ledger::GrantRecord& record) {

@@ -113,7 +113,8 @@ class Writer {
       Count(line.amount.n);
     }
   }
-  void Lines(std::span<const QuotaLine> lines) {
+  void Lines(Duration behind, std::span<const QuotaLine> lines) {
+    Count(behind.ns);
     CHECK(lines.size() <= kQuotaLinesMax, "a record has at most kQuotaLinesMax lines");
     Varint(lines.size());
     for (const QuotaLine& line : lines) {
@@ -142,7 +143,7 @@ class Writer {
  private:
   // The longest records: a price, and an intent with all the lines of a wallet's hold.
   static_assert(kHeadBytes + 8 + kPriceRecordBytesMax <= kRecordBytesMax);
-  static_assert(kHeadBytes + 32 + 8 + 30 + 1 + 16 + 1 + 10 + 2 + kHoldLinesMax * 26 + 32 + 12 +
+  static_assert(kHeadBytes + 32 + 8 + 30 + 1 + 16 + 1 + 10 + 2 + kHoldLinesMax * 26 + 32 + 22 +
                     kQuotaLinesMax * 15 <=
                 kRecordBytesMax);
   static_assert(kHeadBytes + 32 + 8 + 20 + 1 + 13 * 11 + 1 + 20 + 2 + kQuotaLegsMax * 10 <=
@@ -264,7 +265,8 @@ class Reader {
     }
     return hold;
   }
-  std::vector<QuotaLine> Lines() {
+  std::vector<QuotaLine> Lines(Duration& behind) {
+    behind = {Count()};
     const std::uint64_t count = Varint();
     if (count == 0 || count > kQuotaLinesMax) Bad();
     std::vector<QuotaLine> lines;
@@ -415,8 +417,8 @@ Record ReadBody(Kind kind, Instant time, Reader& from) {
         record.idempotency = IdempotencyUse{key, from.Id<Id128>()};
       }
       if ((with & kWithQuotas) != 0) {
-        record.quotas = QuotaHold{.multiplier_ppm = from.Count(), .lines = {}};
-        record.quotas->lines = from.Lines();
+        record.quotas = QuotaHold{.multiplier_ppm = from.Count(), .behind = {}, .lines = {}};
+        record.quotas->lines = from.Lines(record.quotas->behind);
       }
       return record;
     }
@@ -528,7 +530,7 @@ Record ReadBody(Kind kind, Instant time, Reader& from) {
   record.output_tokens_bound = from.Count();
   const std::uint8_t with = from.With(kWithWallet);
   if ((with & kWithWallet) != 0) record.wallet = from.Wallet();
-  if ((with & kWithQuotas) != 0) record.quotas = from.Lines();
+  if ((with & kWithQuotas) != 0) record.quotas = from.Lines(record.quotas_behind);
   return record;
 }
 
@@ -567,7 +569,7 @@ void Encode(const IntentRecord& record, RecordBuffer& out) {
   }
   if (quotas) {
     to.Count(record.quotas->multiplier_ppm);
-    to.Lines(record.quotas->lines);
+    to.Lines(record.quotas->behind, record.quotas->lines);
   }
   to.AppendTo(out);
 }
@@ -660,7 +662,7 @@ void Encode(const ExtendRecord& record, RecordBuffer& out) {
   to.Byte(
       static_cast<std::uint8_t>((record.wallet ? kWithWallet : 0) | (quotas ? kWithQuotas : 0)));
   if (record.wallet) to.Wallet(*record.wallet);
-  if (quotas) to.Lines(record.quotas);
+  if (quotas) to.Lines(record.quotas_behind, record.quotas);
   to.AppendTo(out);
 }
 

@@ -41,7 +41,9 @@
 //
 //   with       := bit 2 what policies count
 //   quota_hold := multiplier_ppm:varint quota_more
-//   quota_more := count:varint { number:varint amount:varint }
+//   quota_more := behind_ns:varint count:varint { number:varint amount:varint }
+//                 behind: how far the record's time lies before the latest the machine had seen,
+//                 by which windows go; 0 unless a clock was set back
 //   quota_use  := count:varint { amount:varint }     of the request's lines, in their order
 //   text       := length:varint bytes
 //
@@ -165,6 +167,7 @@ inline constexpr std::size_t kCounterValuesMax = 1024;  // bytes
 
 struct QuotaHold {
   std::int64_t multiplier_ppm = 1'000'000;  // of the route: what a quota token is
+  Duration behind;  // of the record's time to that by which windows go, >= 0
   std::vector<QuotaLine> lines;
   friend bool operator==(const QuotaHold&, const QuotaHold&) = default;
 };
@@ -293,6 +296,7 @@ struct ExtendRecord {
   std::int64_t output_tokens_bound = 0;
   std::optional<WalletHold> wallet = {};
   std::vector<QuotaLine> quotas = {};
+  Duration quotas_behind = {};  // as QuotaHold's
   friend bool operator==(const ExtendRecord&, const ExtendRecord&) = default;
 };
 

@@ -128,7 +128,7 @@ TEST(PolicySet, Identity_IsFrozen) {
   policy.unit = QuotaUnit::kUsd;
   policy.per = {Dimension::kTeam};
   const PolicySet set(std::vector{policy}, {});
-  EXPECT_EQ(ToString(Met(set, Who("growth"))[0].counter), "0VAQ2BTP2VFFBNZGN7HVVQBQC3");
+  EXPECT_EQ(ToString(Met(set, Who("growth"))[0].counter), "4RWFMXBQE44DM1BKHEV14NM1HF");
 }
 
 TEST(PolicySet, Provider_HoldsForAllThatMayServe) {

@@ -195,6 +195,7 @@ TEST(QuotaFit, OutputFitting_IsExact) {
         continue;
       }
       ASSERT_LE(HeldOf(unit, demand, *fits * demand.choices), amount) << Name(unit);
+      if (*fits == 100'000) continue;  // all that was asked for
       ASSERT_GT(HeldOf(unit, demand, (*fits + 1) * demand.choices), amount) << Name(unit);
     }
   }

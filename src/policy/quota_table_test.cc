@@ -57,7 +57,9 @@ struct Desk {
   std::optional<QuotaLeg> Hold(std::int64_t amount) {
     const QuotaUse use = Use();
     const Standing standing = table.Look(use, now);
-    if (standing.rule == QuotaRule::kHard && amount > standing.Available()) return std::nullopt;
+    if (standing.rule == QuotaRule::kHard && amount > 0 && amount > standing.Available()) {
+      return std::nullopt;
+    }
     Facts facts;
     facts[Dimension::kUser] = user;
     if (const auto counter = table.Opening(use, standing, facts, now)) {

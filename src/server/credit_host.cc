@@ -247,8 +247,11 @@ struct CreditHost::State {
       std::swap(batch, queue);
       const std::uint64_t first = std::exchange(queue_first, queue_first + batch.count);
       urgent = has_due = false;
+      // Whatever was crossed has its record in this batch.
+      auto alerts = machine.TakeAlerts();
       lock.unlock();
       if (!AppendBatch(batch, first)) return;
+      if (!alerts.empty() && options.on_alerts) options.on_alerts(std::move(alerts));
       lock.lock();
     }
   }
@@ -456,6 +459,7 @@ Result<std::unique_ptr<CreditHost>> CreditHost::Start(std::unique_ptr<store::Jou
   state->queue_first = first;
   state->durable.store(first - 1);
   start.totals = state->machine.Totals();
+  start.alerts = state->machine.TakeAlerts();
   start.replay_time = {
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begun)
           .count()};

@@ -81,6 +81,8 @@ struct CreditStart {
   store::JournalTail tail;         // what the chain came to, before anything was resolved
   gateway::Resolution resolution;  // of requests that were open at the crash
   gateway::CreditTotals totals;    // after it
+  // Every threshold that the journal says was crossed: whoever tells them knows which it told.
+  std::vector<gateway::QuotaAlert> alerts = {};
 };
 
 class CreditHost {
@@ -110,6 +112,9 @@ class CreditHost {
     // What may wait for the journal; beyond it Admit refuses with kLedgerUnavailable.
     std::size_t queue_bytes_max = 64 << 20;
     std::size_t keys_expected = 0;
+    // Thresholds of policies that were crossed, in order, once their records are on disk. Called on
+    // the journal thread: whoever takes them must not wait. May be null.
+    std::function<void(std::vector<gateway::QuotaAlert>)> on_alerts;
   };
 
   // Replays the journal, resolves what was open and makes that durable, then starts the journal
