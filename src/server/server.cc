@@ -18,6 +18,7 @@
 #include "config/diff.h"
 #include "gateway/wallet_owner.h"
 #include "identity/key_record.h"
+#include "server/steady_wall.h"
 #include "store/pepper.h"
 #include "store/sqlite_journal.h"
 
@@ -121,7 +122,19 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   if (!journal) return std::unexpected(journal.error());
   CreditStart found;
   CreditHost::Options credit_options;
-  credit_options.wall_now = WallNow;
+  // Called under the host's lock, so one state serves all workers.
+  credit_options.wall_now = [this, wall = SteadyWall(), doubted = false]() mutable {
+    const Instant shown = WallNow();
+    const Instant now = wall.At(shown, MonotonicNow());
+    if (wall.doubts() != doubted) {
+      doubted = wall.doubts();
+      log_->Write(doubted ? telemetry::Level::kError : telemetry::Level::kWarning,
+                  doubted ? "the clock jumped ahead; windows wait until it is confirmed"
+                          : "windows follow the clock again",
+                  {{"ahead_ms", (shown - now).ns / 1'000'000}});
+    }
+    return now;
+  };
   credit_options.keys_expected = keys_->table()->size();
   auto ballast = std::make_shared<store::Ballast>(dir + "/ballast", options.ballast_bytes);
   if (options.ballast_bytes > 0) {
