@@ -26,7 +26,7 @@ AdmitCommand MakeAdmit(const Exchange& x) {
   command.mode = HoldModeOf(x);
   command.quotas = x.quotas;
   command.facts = &x.facts;
-  command.attempts_max = x.config().fallback.attempts;
+  command.attempts_max = x.config().fallback.attempts * 2;  // when all it meets are limits
   command.fallback_spend_percent = x.config().fallback.spend_percent;
   command.idempotency = x.idempotency;
   return command;

@@ -17,6 +17,8 @@ using ledger::TransferStatus;
 // How long until the holds of other requests may be gone. Nobody knows; one second is what a caller
 // can usefully wait before it asks again.
 constexpr Duration kInFlightRetryAfter = Seconds(1);
+// Somebody must give more: to ask again within the day is of no use.
+constexpr Duration kNotByItself = Seconds(24 * 3600);
 
 // The legs of a request's transfers. Frozen: a recovery computes the same ids.
 constexpr std::uint32_t kLegHold = 0;
@@ -74,7 +76,7 @@ Duration RetryAfterOf(Refusal refusal, const AdmitReply& reply, Instant now) {
     case Refusal::kQuotaExceeded:
     case Refusal::kPolicyBudgetLater:
     case Refusal::kAttemptsExhausted:
-      return reply.quota_resets_at.ns == INT64_MAX ? Duration{} : reply.quota_resets_at - now;
+      return reply.quota_resets_at.ns == INT64_MAX ? kNotByItself : reply.quota_resets_at - now;
     default:
       return {};
   }
