@@ -52,6 +52,7 @@ std::unique_ptr<CLI::App> MakeApp(int& exit_code) {
   AddWallets(*app, exit_code);
   AddCodes(*app, exit_code);
   AddPrices(*app, exit_code);
+  AddPolicy(*app, exit_code);
   AddLedger(*app, exit_code);
   AddReceipt(*app, exit_code);
   AddMockUpstream(*app, exit_code);

@@ -84,6 +84,23 @@ bool TakeFraction(std::string_view& text, std::int64_t& ns) {
   return any;
 }
 
+// "2027-01-31", a day of `year_min`..2261, as seconds since 1970.
+bool TakeDate(std::string_view& text, int year_min, std::int64_t& seconds) {
+  int year = 0;
+  int month = 0;
+  int day = 0;
+  if (!TakeNumber(text, 4, year) || !Take(text, '-') || !TakeNumber(text, 2, month) ||
+      !Take(text, '-') || !TakeNumber(text, 2, day)) {
+    return false;
+  }
+  const std::chrono::year_month_day date{std::chrono::year(year),
+                                         std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day))};
+  if (!date.ok() || year < year_min || year > 2261) return false;
+  seconds = std::chrono::sys_days(date).time_since_epoch().count() * std::int64_t{86'400};
+  return true;
+}
+
 // "Z" or "+01:00", as seconds to take off.
 bool TakeZone(std::string_view& text, std::int64_t& seconds) {
   seconds = 0;
@@ -99,6 +116,20 @@ bool TakeZone(std::string_view& text, std::int64_t& seconds) {
   seconds = (hours * 60 + minutes) * 60;
   if (negative) seconds = -seconds;
   return true;
+}
+
+std::string Padded(std::int64_t value, std::size_t width) {
+  std::string text = std::to_string(value);
+  return std::string(width - std::min(width, text.size()), '0') + text;
+}
+
+// The date of a moment, in seconds since 1970.
+std::string DateText(std::int64_t seconds) {
+  const std::chrono::sys_days day{std::chrono::days{seconds / 86'400}};
+  const std::chrono::year_month_day date{day};
+  return Padded(static_cast<int>(date.year()), 4) + "-" +
+         Padded(static_cast<unsigned>(date.month()), 2) + "-" +
+         Padded(static_cast<unsigned>(date.day()), 2);
 }
 
 std::optional<std::uint16_t> ParsePort(std::string_view text, bool zero_allowed) {
@@ -198,19 +229,8 @@ std::optional<Duration> ParseDuration(std::string_view text) {
 }
 
 std::optional<Instant> ParseTime(std::string_view text) {
-  int year = 0;
-  int month = 0;
-  int day = 0;
-  if (!TakeNumber(text, 4, year) || !Take(text, '-') || !TakeNumber(text, 2, month) ||
-      !Take(text, '-') || !TakeNumber(text, 2, day)) {
-    return std::nullopt;
-  }
-  const std::chrono::year_month_day date{std::chrono::year(year),
-                                         std::chrono::month(static_cast<unsigned>(month)),
-                                         std::chrono::day(static_cast<unsigned>(day))};
-  if (!date.ok() || year < 1970 || year > 2261) return std::nullopt;
-  std::int64_t seconds =
-      std::chrono::sys_days(date).time_since_epoch().count() * std::int64_t{86'400};
+  std::int64_t seconds = 0;
+  if (!TakeDate(text, 1970, seconds)) return std::nullopt;
   std::int64_t ns = 0;
   if (!text.empty()) {
     int hour = 0;
@@ -228,6 +248,22 @@ std::optional<Instant> ParseTime(std::string_view text) {
   }
   if (seconds < 0) return std::nullopt;
   return Instant{Seconds(seconds).ns + ns};
+}
+
+std::optional<std::int64_t> ParseLocalTime(std::string_view text) {
+  std::int64_t seconds = 0;
+  if (!TakeDate(text, 1900, seconds)) return std::nullopt;
+  if (text.empty()) return seconds;
+  int hour = 0;
+  int minute = 0;
+  int second = 0;
+  if ((!Take(text, 'T') && !Take(text, 't') && !Take(text, ' ')) || !TakeNumber(text, 2, hour) ||
+      !Take(text, ':') || !TakeNumber(text, 2, minute) ||
+      (Take(text, ':') && !TakeNumber(text, 2, second)) || !text.empty()) {
+    return std::nullopt;
+  }
+  if (hour > 23 || minute > 59 || second > 59) return std::nullopt;
+  return seconds + (hour * 60 + minute) * 60 + second;
 }
 
 std::optional<Listen> ParseAddress(std::string_view text) {
@@ -328,21 +364,20 @@ std::string FormatDuration(Duration duration) { return FormatWithUnit(duration.n
 
 std::string FormatTime(Instant instant) {
   const std::int64_t seconds = instant.ns / Seconds(1).ns;
-  const std::chrono::sys_days day{std::chrono::days{seconds / 86'400}};
-  const std::chrono::year_month_day date{day};
-  const auto padded = [](std::int64_t value, std::size_t width) {
-    std::string text = std::to_string(value);
-    return std::string(width - std::min(width, text.size()), '0') + text;
-  };
-  std::string text = padded(static_cast<int>(date.year()), 4) + "-" +
-                     padded(static_cast<unsigned>(date.month()), 2) + "-" +
-                     padded(static_cast<unsigned>(date.day()), 2) + "T" +
-                     padded(seconds / 3600 % 24, 2) + ":" + padded(seconds / 60 % 60, 2) + ":" +
-                     padded(seconds % 60, 2);
-  std::string fraction = padded(instant.ns % Seconds(1).ns, 9);
+  std::string text = DateText(seconds) + "T" + Padded(seconds / 3600 % 24, 2) + ":" +
+                     Padded(seconds / 60 % 60, 2) + ":" + Padded(seconds % 60, 2);
+  std::string fraction = Padded(instant.ns % Seconds(1).ns, 9);
   fraction.resize(fraction.find_last_not_of('0') + 1);
   if (!fraction.empty()) text += "." + fraction;
   return text + "Z";
+}
+
+std::string FormatLocalTime(std::int64_t seconds) {
+  const std::int64_t of_day = (seconds % 86'400 + 86'400) % 86'400;
+  std::string text = DateText(seconds - of_day) + "T" + Padded(of_day / 3600, 2) + ":" +
+                     Padded(of_day / 60 % 60, 2);
+  if (of_day % 60 != 0) text += ":" + Padded(of_day % 60, 2);
+  return text;
 }
 
 std::string FormatAddress(const Listen& listen) {

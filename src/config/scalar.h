@@ -25,6 +25,10 @@ std::optional<Duration> ParseDuration(std::string_view text);
 // "2027-01-31" (its first moment, UTC) or RFC 3339 "2027-01-31T12:00:00.5+01:00", 1970..2261.
 std::optional<Instant> ParseTime(std::string_view text);
 
+// "2026-01-31", "2026-01-31T09:00" or "2026-01-31T09:00:30", 1900..2261: what clocks somewhere
+// show, in seconds since they showed 1970-01-01T00:00.
+std::optional<std::int64_t> ParseLocalTime(std::string_view text);
+
 // "127.0.0.1:8080", "[::1]:8080" or "localhost:8080": an address, not a name, because a name may
 // mean several and the one that is not listened on is a surprise.
 std::optional<Listen> ParseAddress(std::string_view text);
@@ -50,6 +54,7 @@ std::string FormatProxy(const Proxy& proxy);
 std::string FormatBytes(std::int64_t bytes);
 std::string FormatDuration(Duration duration);
 std::string FormatTime(Instant instant);
+std::string FormatLocalTime(std::int64_t seconds);  // "2026-01-31T09:00", seconds if there are any
 std::string FormatAddress(const Listen& listen);
 std::string FormatUrl(const Url& url);
 std::string FormatUsdPerMillion(PicoUsdPerUnit price);

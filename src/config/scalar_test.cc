@@ -199,6 +199,36 @@ TEST(ParseUrl, AnythingThatCouldMeanTwoThings_IsRefused) {
   }
 }
 
+TEST(ParseLocalTime, IsWhatAClockShows) {
+  struct Case {
+    const char* text;
+    std::int64_t seconds;
+    const char* shortest;
+  };
+  const Case cases[] = {
+      {"1970-01-01", 0, "1970-01-01T00:00"},
+      {"2026-01-31T09:05", 1'769'850'300, "2026-01-31T09:05"},
+      {"2026-01-31 09:05:07", 1'769'850'307, "2026-01-31T09:05:07"},
+      {"2024-02-29", 1'709'164'800, "2024-02-29T00:00"},
+      {"1969-12-31T23:59:59", -1, "1969-12-31T23:59:59"},
+      {"1900-01-01", -2'208'988'800, "1900-01-01T00:00"},
+      {"2261-12-31T23:59", 9'214'646'340, "2261-12-31T23:59"},
+  };
+  for (const Case& c : cases) {
+    const auto seconds = ParseLocalTime(c.text);
+    ASSERT_TRUE(seconds) << c.text;
+    EXPECT_EQ(*seconds, c.seconds) << c.text;
+    EXPECT_EQ(FormatLocalTime(*seconds), c.shortest);
+  }
+  for (const char* bad :
+       {"", "2026", "2026-1-1", "2026-02-29", "2026-13-01", "2026-01-31T", "2026-01-31T9:00",
+        "2026-01-31T24:00", "2026-01-31T09", "2026-01-31T09:60", "2026-01-31T09:00:60",
+        "2026-01-31T09:00Z", "2026-01-31T09:00+01:00", "2026-01-31T09:00:00.5", "1899-12-31",
+        "2262-01-01", " 2026-01-31", "2026-01-31 "}) {
+    EXPECT_FALSE(ParseLocalTime(bad)) << bad;
+  }
+}
+
 TEST(Format, ShortestExactForm) {
   EXPECT_EQ(FormatBytes(0), "0");
   EXPECT_EQ(FormatBytes(1000), "1000");
