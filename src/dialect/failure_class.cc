@@ -562,4 +562,10 @@ FailureReply ShowFailure(Dialect dialect, const UpstreamFailure& failure, int st
   return reply;
 }
 
+std::optional<Duration> ParseRetryAfter(std::string_view value, Instant now) {
+  if (const auto seconds = DecimalSeconds(value)) return seconds;
+  const auto date = HttpDate(value);
+  return date ? UntilUnix(*date, now) : std::nullopt;
+}
+
 }  // namespace weir::dialect

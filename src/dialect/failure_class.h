@@ -100,4 +100,8 @@ struct FailureReply {
 FailureReply ShowFailure(Dialect dialect, const UpstreamFailure& failure, int status,
                          std::string_view body, bool body_whole);
 
+// The value of Retry-After: seconds, rounded up, or an HTTP date. None: neither, or not later than
+// now; at most 400 days.
+std::optional<Duration> ParseRetryAfter(std::string_view value, Instant now);
+
 }  // namespace weir::dialect

@@ -441,5 +441,27 @@ TEST(Classify, CutBodies_StillGiveAClass) {
   }
 }
 
+TEST(RetryAfter, IsSecondsOrADate_LaterThanNow) {
+  constexpr Instant kAt{1'795'176'000'000'000'000};  // 2026-11-20T12:00:00Z
+  struct Case {
+    std::string_view value;
+    std::int64_t seconds;  // 0: none
+  };
+  for (const Case& c : std::initializer_list<Case>{{"7", 7},
+                                                   {"0.2", 1},
+                                                   {"0", 0},
+                                                   {"-5", 0},
+                                                   {"", 0},
+                                                   {"soon", 0},
+                                                   {"7 ", 0},
+                                                   {"Fri, 20 Nov 2026 12:00:09 GMT", 9},
+                                                   {"Fri, 20 Nov 2026 12:00:00 GMT", 0},
+                                                   {"Fri, 20 Nov 2026 11:00:00 GMT", 0},
+                                                   {"99999999999999999999", 400 * 86'400}}) {
+    const auto wait = ParseRetryAfter(c.value, kAt);
+    EXPECT_EQ(wait ? wait->ns : 0, Seconds(c.seconds).ns) << c.value;
+  }
+}
+
 }  // namespace
 }  // namespace weir::dialect

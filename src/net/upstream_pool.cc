@@ -2,11 +2,13 @@
 
 #include <openssl/ssl.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <utility>
 
 #include "base/check.h"
+#include "net/address.h"
 #include "net/byte_buffer.h"
 #include "net/http1.h"
 
@@ -260,7 +262,7 @@ UpstreamPool::Origin::~Origin() {
   if (session != nullptr) SSL_SESSION_free(session);
 }
 
-UpstreamPool::UpstreamPool(Loop& loop) : loop_(loop) {}
+UpstreamPool::UpstreamPool(Loop& loop, Reach reach) : loop_(loop), reach_(reach) {}
 UpstreamPool::~UpstreamPool() = default;
 
 UpstreamPool::Origin& UpstreamPool::FindOrigin(const config::Upstream& upstream,
@@ -316,12 +318,22 @@ UpstreamPool::Origin& UpstreamPool::FindOrigin(const config::Upstream& upstream,
   return *slot;
 }
 
+bool UpstreamPool::MayReach(const std::vector<asio::ip::tcp::endpoint>& addresses) const {
+  return reach_ == Reach::kAnywhere ||
+         std::ranges::all_of(addresses, [](const auto& one) { return IsPublic(one.address()); });
+}
+
 Task<Result<void>> UpstreamPool::ResolveHost(Origin& origin, Tick deadline,
                                              gateway::Interrupt& interrupt) {
+  const auto not_public = [&] {
+    return Fail(weir::ErrorCode::kConnectFailed, ErrorSource::kEnvironment,
+                origin.dial_host + " is at an address of this machine or of a private network");
+  };
   if (!origin.addresses.empty() && loop_.Now() < origin.addresses_until) co_return Result<void>();
   SystemError error;
   const auto literal = asio::ip::make_address(origin.dial_host, error);
   if (!error) {
+    if (!MayReach({{literal, origin.dial_port}})) co_return not_public();
     origin.addresses.assign(1, {literal, origin.dial_port});
     origin.addresses_until = kNoDeadline;
     co_return Result<void>();
@@ -365,6 +377,10 @@ Task<Result<void>> UpstreamPool::ResolveHost(Origin& origin, Tick deadline,
   }
   origin.addresses.clear();
   for (const auto& entry : answer->results) origin.addresses.push_back(entry.endpoint());
+  if (!MayReach(origin.addresses)) {
+    origin.addresses.clear();
+    co_return not_public();
+  }
   origin.addresses_until = loop_.Now() + kAddressLifetime;
   co_return Result<void>();
 }

@@ -6,6 +6,7 @@
 // nothing is ever sent twice from here; that is the path's decision.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -21,9 +22,17 @@ namespace weir::net {
 
 class UpstreamConnection;
 
+// Where the connections of a pool may go.
+enum class Reach : std::uint8_t {
+  kAnywhere,    // to whatever the operator's file names
+  kPublicOnly,  // only to names all of whose addresses are public (net/address); the connection
+                // goes to the address that was looked at, so a name that changes in between is no
+                // way in
+};
+
 class UpstreamPool final : public gateway::Upstreams {
  public:
-  explicit UpstreamPool(Loop& loop);
+  explicit UpstreamPool(Loop& loop, Reach reach = Reach::kAnywhere);
   ~UpstreamPool() override;
 
   Task<Result<std::unique_ptr<gateway::UpstreamReply>>> Send(
@@ -69,7 +78,11 @@ class UpstreamPool final : public gateway::Upstreams {
   std::unique_ptr<UpstreamConnection> TakeIdle(Origin& origin);
   void Give(std::unique_ptr<UpstreamConnection> connection);
 
+  // Whether connections may go to all of `addresses`.
+  bool MayReach(const std::vector<asio::ip::tcp::endpoint>& addresses) const;
+
   Loop& loop_;
+  Reach reach_;
   std::unordered_map<std::string, std::unique_ptr<Origin>> origins_;
   std::int64_t idle_ = 0;
   std::int64_t connects_ = 0;

@@ -311,6 +311,36 @@ TEST_F(UpstreamPoolTest, BytesBehindAReply_MakeTheConnectionUnusable) {
   EXPECT_EQ(pool_.idle(), 0);
 }
 
+TEST_F(UpstreamPoolTest, PublicOnly_ConnectsToNothingOfThisMachine_HoweverItIsWritten) {
+  Peer peer({[](Wire& wire) {
+    wire.ReadRequest();
+    wire.Write(Ok("x"));
+  }});
+  UpstreamPool guarded(loop_, Reach::kPublicOnly);
+  for (const char* host :
+       {"127.0.0.1", "127.1", "0x7f000001", "2130706433", "0", "localhost", "::1",
+        "::ffff:127.0.0.1", "64:ff9b::7f00:1", "169.254.169.254", "10.0.0.1"}) {
+    config::Upstream upstream = UpstreamAt(peer.port);
+    upstream.host = host;
+    std::optional<Error> error;
+    Interrupt interrupt;
+    RunToEnd([](UpstreamPool& pool, const config::Upstream& to, Interrupt& by,
+                std::optional<Error>& out) -> Task<void> {
+      UpstreamRequest request;
+      request.upstream = &to;
+      request.target = "/";
+      const auto reply = co_await pool.Send(std::move(request), by);
+      if (!reply) out = reply.error();
+    }(guarded, upstream, interrupt, error));
+    ASSERT_TRUE(error.has_value()) << host;
+    EXPECT_EQ(error->code, weir::ErrorCode::kConnectFailed) << host;
+    EXPECT_EQ(guarded.connects(), 0) << host << ": " << error->detail;
+  }
+  EXPECT_EQ(peer.connections, 0);
+  EXPECT_EQ(Call(UpstreamAt(peer.port)).body, "x");  // the other pool may
+  pool_.CloseIdle(Duration{-1});
+}
+
 TEST_F(UpstreamPoolTest, AccountWithAProxy_GoesThroughATunnel_WhichIsReused) {
   std::vector<std::string> seen;
   Peer proxy({[&](Wire& wire) {
