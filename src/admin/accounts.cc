@@ -32,7 +32,6 @@ namespace {
 using config::Account;
 using config::Config;
 
-constexpr std::string_view kActor = "admin";
 constexpr std::int64_t kCoolSecondsMax = 30LL * 24 * 3600;
 // Fewer characters shown of a short credential: four of eight would be half of it.
 constexpr std::size_t kShownOf = 16;
@@ -142,13 +141,6 @@ AdminResponse EntryResponse(const Call& call, const Entry& entry, int status = 2
   return JsonResponse(json.Take(), status);
 }
 
-AdminResponse Invalid(std::span<const FieldError> errors) {
-  return Problem(ProblemType::kInvalidRequest,
-                 fmt::format("{} {} wrong; see errors. Nothing was changed.", errors.size(),
-                             errors.size() == 1 ? "thing is" : "things are"),
-                 errors);
-}
-
 // The id of a path: %2F is its '/', and nothing else of it needs an escape.
 std::string DecodeId(std::string_view text) {
   std::string id;
@@ -194,7 +186,7 @@ AdminResponse Shown(const Call& call, const std::string& id, int status = 200) {
 
 store::AuditNote NoteOf(const Call& call, std::string action, std::string detail) {
   return {.at = call.now,
-          .actor = std::string(kActor),
+          .actor = std::string(call.actor),
           .action = std::move(action),
           .detail = std::move(detail)};
 }
@@ -359,7 +351,7 @@ AdminResponse SetDraining(const Call& call, bool draining) {
   if (!body) return body.error();
   std::vector<FieldError> errors;
   ObjectReader(*body, "", errors).Finish();
-  if (!errors.empty()) return Invalid(errors);
+  if (!errors.empty()) return InvalidBody(errors);
   const std::string id = DecodeId(call.id);
   const auto found = FindAccount(call, id);
   if (!found) return found.error();
@@ -400,7 +392,7 @@ AdminResponse ListAccounts(const Call& call) {
   if (source && *source != "file" && *source != "api") {
     query.Refuse("source", "must be one of: file, api");
   }
-  if (!query.errors().empty()) return Invalid(query.errors());
+  if (!query.errors().empty()) return InvalidBody(query.errors());
   const auto config = call.ports.config();
   const auto stored = call.ports.accounts.store->accounts();
   JsonWriter json;
@@ -454,7 +446,7 @@ AdminResponse CreateAccount(const Call& call) {
   const auto changes = ReadTerms(call, *config, wanted.upstream, reader, wanted.account);
   CheckCredential(*config, wanted.upstream, reader);
   reader.Finish();
-  if (!errors.empty()) return Invalid(errors);
+  if (!errors.empty()) return InvalidBody(errors);
   const bool taken = std::ranges::find(config->accounts, wanted.account.id, &Account::id) !=
                      config->accounts.end();
   if (taken) {
@@ -508,7 +500,7 @@ AdminResponse PatchAccount(const Call& call) {
       changes.push_back(fmt::format("draining {}", wanted.draining));
     }
   }
-  if (!errors.empty()) return Invalid(errors);
+  if (!errors.empty()) return InvalidBody(errors);
   if (!changes.empty()) {
     std::string action = "change";
     if (wanted.enabled != entry.account->enabled) action = wanted.enabled ? "enable" : "disable";
@@ -546,7 +538,7 @@ AdminResponse CoolAccount(const Call& call) {
     reader.Refuse("seconds", "is missing");
   }
   reader.Finish();
-  if (!errors.empty()) return Invalid(errors);
+  if (!errors.empty()) return InvalidBody(errors);
   const auto id = FindInForce(call);
   if (!id) return id.error();
   const auto noted =
@@ -561,7 +553,7 @@ AdminResponse ClearAccount(const Call& call) {
   if (!body) return body.error();
   std::vector<FieldError> errors;
   ObjectReader(*body, "", errors).Finish();
-  if (!errors.empty()) return Invalid(errors);
+  if (!errors.empty()) return InvalidBody(errors);
   const auto id = FindInForce(call);
   if (!id) return id.error();
   const auto noted = call.ports.accounts.store->Note(*id, NoteOf(call, "clear", ""));
@@ -578,7 +570,7 @@ AdminResponse GetAccountAudit(const Call& call) {
   QueryReader query(call.request.query, kKnown);
   const auto limit = query.Count("limit", 1, kPageMax).value_or(kPageDefault);
   const auto before = query.Count("cursor", 1, INT64_MAX).value_or(0);
-  if (!query.errors().empty()) return Invalid(query.errors());
+  if (!query.errors().empty()) return InvalidBody(query.errors());
   const auto entries = call.ports.accounts.store->Audit(before, static_cast<int>(limit));
   if (!entries) return Problem(entries.error());
   JsonWriter json;

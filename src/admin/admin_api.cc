@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <expected>
 #include <utility>
 
 #include "admin/problem.h"
 #include "admin/routes.h"
 #include "admin/token.h"
+#include "store/policy_store.h"
 
 namespace weir::admin {
 
@@ -91,8 +93,43 @@ struct AdminApi::State {
     return {};
   }
 
-  // The response that refuses the caller, or none.
-  std::optional<AdminResponse> RefuseToken(const AdminRequest& request, Instant now) {
+  struct Caller {
+    std::string name;
+    store::Role role = store::Role::kAdmin;
+  };
+
+  std::optional<Caller> CallerOf(std::string_view token) const {
+    if (token.empty()) return std::nullopt;
+    if (TokenHasHash(token, token_hash)) {
+      return Caller{std::string(kFileOperator), store::Role::kAdmin};
+    }
+    if (ports.operators == nullptr) return std::nullopt;
+    const auto found = ports.operators->FindByToken(TokenDigest(token));
+    return found ? std::optional(Caller{found->name, found->role}) : std::nullopt;
+  }
+
+  // A line of the trail for a refusal. Of the path only the pattern is written: what a stranger
+  // sends is not for the books. That it cannot be written does not change the answer.
+  void NoteRefusal(std::string_view actor, std::string_view method, const Route* route,
+                   std::string_view why, Instant now) const {
+    if (ports.policies.store == nullptr) return;
+    (void)ports.policies.store->Note(
+        {.at = now,
+         .actor = std::string(actor),
+         .action = "auth.refused",
+         .object = route == nullptr
+                       ? std::string("route:unknown")
+                       : "route:" + std::string(method) + " " + std::string(route->path),
+         .before = {},
+         .after = {},
+         .reason = std::string(why),
+         .outcome = "refused"});
+  }
+
+  // Who calls, or the response that refuses them.
+  std::expected<Caller, AdminResponse> Authenticate(const AdminRequest& request,
+                                                    std::string_view method, const Route* route,
+                                                    Instant now) {
     const std::string_view authorization = request.Find("authorization");
     constexpr std::string_view kScheme = "bearer ";
     std::string_view token;
@@ -100,7 +137,7 @@ struct AdminApi::State {
         gateway::EqualsIgnoreCase(authorization.substr(0, kScheme.size()), kScheme)) {
       token = authorization.substr(kScheme.size());
     }
-    if (!token.empty() && TokenHasHash(token, token_hash)) return std::nullopt;
+    if (auto caller = CallerOf(token)) return *std::move(caller);
     // A missing token is a mistake, not a guess.
     if (!token.empty()) {
       const Instant free_at = failures[oldest] + kFailureWindow;
@@ -108,17 +145,19 @@ struct AdminApi::State {
         AdminResponse response =
             Problem(ProblemType::kTooManyFailures, "Wait, then send the right admin token.");
         response.headers = "retry-after: " + std::to_string(CeilSeconds(free_at - now)) + "\r\n";
-        return response;
+        return std::unexpected(std::move(response));
       }
       failures[oldest] = now;
       oldest = (oldest + 1) % kFailuresMax;
+      // Here, where they are at most five a minute.
+      NoteRefusal("unknown", method, route, "wrong token", now);
     }
     AdminResponse response = Problem(
         ProblemType::kUnauthorized,
-        "Send Authorization: Bearer with the admin token, which the first start printed and "
-        "wrote to the file admin-token in data_dir.");
+        "Send Authorization: Bearer with an operator's token, or with the admin token, which the "
+        "first start printed and wrote to the file admin-token in data_dir.");
     response.headers = "www-authenticate: Bearer realm=\"weir admin\"\r\n";
-    return response;
+    return std::unexpected(std::move(response));
   }
 
   AdminResponse Answer(const AdminRequest& request) {
@@ -143,11 +182,27 @@ struct AdminApi::State {
       allow += candidate.method;
     }
     // Before anything is said about paths: who has no token learns nothing of them.
-    if (route == nullptr || route->access == Access::kToken) {
-      if (auto refused = RefuseToken(request, now)) return std::move(*refused);
+    Caller caller;
+    if (route == nullptr || route->access != Access::kOpen) {
+      auto known = Authenticate(request, method, route, now);
+      if (!known) return std::move(known.error());
+      caller = *std::move(known);
     }
     if (route != nullptr) {
-      return route->handler({.request = request, .ports = ports, .id = match.id, .now = now});
+      if (!Allows(route->access, caller.role)) {
+        NoteRefusal(caller.name, method, route, "role " + std::string(Name(caller.role)), now);
+        return Problem(ProblemType::kForbidden,
+                       "You are " + caller.name + ", " + std::string(Name(caller.role)) +
+                           "; this needs the role " +
+                           (route->access == Access::kApprover ? "approver or admin" : "admin") +
+                           ".");
+      }
+      return route->handler({.request = request,
+                             .ports = ports,
+                             .id = match.id,
+                             .now = now,
+                             .actor = caller.name,
+                             .role = caller.role});
     }
     if (allow.empty()) {
       return Problem(ProblemType::kNotFound,

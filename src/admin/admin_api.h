@@ -4,7 +4,10 @@
 // that serves no gateway traffic, because a handler may wait for SQLite. Paths are in admin/routes,
 // the contract in api/openapi.yaml, and a test holds the two equal.
 //
-// Who may ask: whoever has the admin token (Authorization: Bearer wadm_...). A browser may not: a
+// Who may ask: an operator, by a token (Authorization: Bearer wadm_...). The one in the admin-token
+// file is that of the operator "admin", who may do everything; others are made by the API and may
+// do what their role may (admin/routes). Each is named in the trail of what was changed, and so is
+// every refusal of a wrong token or a role. A browser may not ask: a
 // request with a foreign Origin, or with a Host that is not this machine's (DNS rebinding), is
 // refused before the token is looked at.
 //
@@ -38,6 +41,8 @@
 namespace weir::store {
 class AccountStore;
 class KeyStore;
+class OperatorStore;
+class PolicyStore;
 class ReceiptKey;
 class RequestLog;
 class WalletStore;
@@ -106,6 +111,12 @@ struct WalletPorts {
   std::function<void()> sweep;  // takes off every grant what has expired of it
 };
 
+// Quota policies made at run time, approvals, and the trail of who changed what of them and of the
+// operators.
+struct PolicyPorts {
+  store::PolicyStore* store = nullptr;  // never null while a request is handled
+};
+
 // What the API stands on. All of it outlives the API; the functions are called on its thread.
 struct AdminPorts {
   store::KeyStore& keys;
@@ -124,6 +135,8 @@ struct AdminPorts {
   AccountPorts accounts;
   const store::ReceiptKey* receipt_key = nullptr;  // never null while a request is handled
   WalletPorts wallets = {};
+  store::OperatorStore* operators = nullptr;  // null: there is the admin token alone
+  PolicyPorts policies = {};
 };
 
 class AdminApi {

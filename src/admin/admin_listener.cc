@@ -89,7 +89,9 @@ class AdminListener final : public net::HttpHandler {
              .give = [&server](
                          const ledger::GrantRecord& grant) { return server.credit().Give(grant); },
              .revoke = [&server](const gateway::GrantId& id) { return server.credit().Revoke(id); },
-             .sweep = [&server] { server.credit().Sweep(); }}};
+             .sweep = [&server] { server.credit().Sweep(); }},
+        .operators = &server.operators(),
+        .policies = {.store = &server.policy_store()}};
   }
 
   static NodeStatus Status(server::Server& server) {

@@ -8,6 +8,7 @@
 #include "admin/admin_api.h"
 #include "admin/problem.h"
 #include "base/id.h"
+#include "store/operator_store.h"
 
 namespace weir::admin {
 
@@ -16,6 +17,8 @@ struct Call {
   const AdminPorts& ports;
   std::string_view id;  // the {id} of the path, not checked
   Instant now;
+  std::string_view actor;  // the operator who calls; empty for what is open
+  store::Role role = store::Role::kViewer;
 };
 
 inline constexpr std::string_view kKeyIdPrefix = "key_";
@@ -26,6 +29,9 @@ std::optional<KeyId> ParseKeyId(std::string_view text);
 std::optional<RequestId> ParseRequestId(std::string_view text);
 std::string KeyIdText(const KeyId& id);
 std::string RequestIdText(const RequestId& id);
+
+// The holder of the admin token, among the names of operators.
+inline constexpr std::string_view kFileOperator = "admin";
 
 // A 200 (or `status`) with a JSON body.
 AdminResponse JsonResponse(std::string body, int status = 200);

@@ -24,7 +24,6 @@ using ledger::Unit;
 using store::CodeId;
 using store::CodeRecord;
 
-constexpr std::string_view kActor = "admin";
 constexpr std::string_view kCodePrefix = "code_";
 constexpr std::string_view kBatchPrefix = "batch_";
 constexpr Duration kDay = Seconds(24 * 3600);
@@ -152,7 +151,7 @@ AdminResponse CreateCodes(const Call& call) {
     texts.push_back(std::move(text));
   }
   const std::string batch = std::string(kBatchPrefix) + ToString(code.batch);
-  const store::AuditNote note{call.now, std::string(kActor), "codes_create",
+  const store::AuditNote note{call.now, std::string(call.actor), "codes_create",
                               fmt::format("{} {} codes of {}", count, CategoryText(code.category),
                                           AmountText(code.amount, code.unit))};
   if (auto stored = call.ports.wallets.store->Insert(codes, batch, note); !stored) {
@@ -234,8 +233,8 @@ AdminResponse RevokeCodes(const Call& call) {
     if (!codes) return Problem(codes.error());
     if (codes->empty()) return none();
   }
-  const auto revoked =
-      call.ports.wallets.store->Revoke(*id, {call.now, std::string(kActor), "codes_revoke", ""});
+  const auto revoked = call.ports.wallets.store->Revoke(
+      *id, {call.now, std::string(call.actor), "codes_revoke", ""});
   if (!revoked) return Problem(revoked.error());
   JsonWriter json;
   json.Open('{').Text("id", std::string(prefix) + ToString(*id)).Number("revoked", *revoked);

@@ -1,7 +1,6 @@
 // The handlers, by resource: keys.cc, accounts.cc, requests.cc, ledger.cc, wallets.cc,
-// codes.cc, catalog.cc (models,
-// upstreams, pools, packages and workspaces), effective_config.cc, status.cc. Private to this
-// folder; admin/routes names them.
+// codes.cc, operators.cc, trail.cc, catalog.cc (models, upstreams, pools, packages and workspaces),
+// effective_config.cc, status.cc. Private to this folder; admin/routes names them.
 #pragma once
 
 #include "admin/call.h"
@@ -42,6 +41,13 @@ AdminResponse GetWalletAudit(const Call& call);
 AdminResponse CreateCodes(const Call& call);
 AdminResponse ListCodes(const Call& call);
 AdminResponse RevokeCodes(const Call& call);
+
+AdminResponse CreateOperator(const Call& call);
+AdminResponse ListOperators(const Call& call);
+AdminResponse PatchOperator(const Call& call);
+AdminResponse DeleteOperator(const Call& call);
+
+AdminResponse GetPolicyAudit(const Call& call);
 
 AdminResponse ListModels(const Call& call);
 AdminResponse ListUpstreams(const Call& call);

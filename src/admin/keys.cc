@@ -22,7 +22,6 @@ using identity::KeyRecord;
 using identity::KeyState;
 
 constexpr std::int64_t kOverlapSecondsMax = 30LL * 24 * 3600;
-constexpr std::string_view kActor = "admin";
 
 // "expired" is not a stored state: it is a comparison with the clock, which is what a caller meets.
 std::string_view StateText(const KeyRecord& key, Instant now) {
@@ -199,13 +198,6 @@ void ReadBelonging(ObjectReader& reader, const config::Config& config, std::stri
   }
 }
 
-AdminResponse Invalid(std::span<const FieldError> errors) {
-  return Problem(ProblemType::kInvalidRequest,
-                 fmt::format("{} {} wrong; see errors. Nothing was changed.", errors.size(),
-                             errors.size() == 1 ? "thing is" : "things are"),
-                 errors);
-}
-
 // The key the path names, or the response that says why there is none.
 std::expected<identity::KeyRecordPtr, AdminResponse> FindKey(const Call& call) {
   const auto id = ParseKeyId(call.id);
@@ -220,7 +212,7 @@ std::expected<identity::KeyRecordPtr, AdminResponse> FindKey(const Call& call) {
 std::optional<AdminResponse> Store(const Call& call, const KeyRecord& key, std::string action,
                                    std::string detail) {
   const auto stored = call.ports.keys.Update(key, {.at = call.now,
-                                                   .actor = std::string(kActor),
+                                                   .actor = std::string(call.actor),
                                                    .action = std::move(action),
                                                    .detail = std::move(detail)});
   if (!stored) return Problem(stored.error());
@@ -262,7 +254,7 @@ AdminResponse CreateKey(const Call& call) {
   ReadExpiry(reader, call.now, wanted.expires_at);
   if (auto limits = reader.Object("limits")) ReadLimits(*limits, wanted.limits);
   reader.Finish();
-  if (!errors.empty()) return Invalid(errors);
+  if (!errors.empty()) return InvalidBody(errors);
 
   const auto random = call.ports.random();
   const auto more = call.ports.random();
@@ -275,7 +267,7 @@ AdminResponse CreateKey(const Call& call) {
               call.ports.pepper, *random, call.now);
   const auto stored =
       call.ports.keys.Insert(made.record, {.at = call.now,
-                                           .actor = std::string(kActor),
+                                           .actor = std::string(call.actor),
                                            .action = "create",
                                            .detail = LimitText(made.record.limits)});
   if (!stored) {
@@ -306,7 +298,7 @@ AdminResponse ListKeys(const Call& call) {
   if (state && std::ranges::find(kStates, *state) == kStates.end()) {
     query.Refuse("state", fmt::format("must be one of: {}", fmt::join(kStates, ", ")));
   }
-  if (!query.errors().empty()) return Invalid(query.errors());
+  if (!query.errors().empty()) return InvalidBody(query.errors());
 
   const auto wanted = [&](std::string_view name, std::string_view value) {
     const auto filter = query.Text(name);
@@ -374,7 +366,7 @@ AdminResponse PatchKey(const Call& call) {
     changed.state = state == "active" ? KeyState::kActive : KeyState::kDisabled;
   }
   reader.Finish();
-  if (!errors.empty()) return Invalid(errors);
+  if (!errors.empty()) return InvalidBody(errors);
   const KeyRecord& before = **key;
   if (before.state == KeyState::kRevoked) {
     return Problem(ProblemType::kConflict,
@@ -455,7 +447,7 @@ AdminResponse RotateKey(const Call& call) {
   std::int64_t overlap_seconds = 0;
   reader.Count("overlap_seconds", 0, kOverlapSecondsMax, overlap_seconds);
   reader.Finish();
-  if (!errors.empty()) return Invalid(errors);
+  if (!errors.empty()) return InvalidBody(errors);
   if ((*key)->state == KeyState::kRevoked) {
     return Problem(ProblemType::kConflict,
                    "The key is revoked, which is for good; create another one.");
@@ -486,7 +478,7 @@ AdminResponse GetAudit(const Call& call) {
   QueryReader query(call.request.query, kKnown);
   const auto limit = query.Count("limit", 1, kPageMax).value_or(kPageDefault);
   const auto before = query.Count("cursor", 1, INT64_MAX).value_or(0);
-  if (!query.errors().empty()) return Invalid(query.errors());
+  if (!query.errors().empty()) return InvalidBody(query.errors());
   const auto entries = call.ports.keys.Audit(before, static_cast<int>(limit));
   if (!entries) return Problem(entries.error());
   JsonWriter json;

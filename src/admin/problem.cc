@@ -1,5 +1,7 @@
 #include "admin/problem.h"
 
+#include <fmt/format.h>
+
 #include <array>
 
 #include "admin/json_writer.h"
@@ -20,6 +22,7 @@ constexpr std::array kTexts = {
     Text{ProblemType::kTooManyFailures, 429, "too-many-failures", "Too many wrong admin tokens"},
     Text{ProblemType::kForeignRequest, 403, "foreign-request",
          "The request comes from another site"},
+    Text{ProblemType::kForbidden, 403, "forbidden", "Your role may not do this"},
     Text{ProblemType::kNotFound, 404, "not-found", "There is no such resource"},
     Text{ProblemType::kMethodNotAllowed, 405, "method-not-allowed",
          "The resource does not know this method"},
@@ -75,12 +78,21 @@ AdminResponse Problem(ProblemType type, std::string_view detail,
   return response;
 }
 
+AdminResponse InvalidBody(std::span<const FieldError> errors) {
+  return Problem(ProblemType::kInvalidRequest,
+                 fmt::format("{} {} wrong; see errors. Nothing was changed.", errors.size(),
+                             errors.size() == 1 ? "thing is" : "things are"),
+                 errors);
+}
+
 AdminResponse Problem(const Error& error) {
   switch (error.code) {
     case ErrorCode::kNotFound:
       return Problem(ProblemType::kNotFound, error.detail);
     case ErrorCode::kConflict:
       return Problem(ProblemType::kConflict, error.detail);
+    case ErrorCode::kTooLarge:
+      return Problem(ProblemType::kTooLarge, error.detail);
     default: {
       AdminResponse response = Problem(ProblemType::kUnavailable, error.detail);
       response.headers = "retry-after: 1\r\n";

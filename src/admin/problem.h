@@ -17,6 +17,7 @@ enum class ProblemType : std::uint8_t {
   kUnauthorized,
   kTooManyFailures,
   kForeignRequest,
+  kForbidden,
   kNotFound,
   kMethodNotAllowed,
   kUnsupportedMediaType,
@@ -41,6 +42,9 @@ std::string ProblemUri(ProblemType type);
 // `detail` says in one sentence what was wrong with this request and how to put it right.
 AdminResponse Problem(ProblemType type, std::string_view detail,
                       std::span<const FieldError> errors = {});
+
+// The response to a body or a query with these things wrong.
+AdminResponse InvalidBody(std::span<const FieldError> errors);
 
 // A failure of a store.
 AdminResponse Problem(const Error& error);

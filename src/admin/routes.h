@@ -12,14 +12,28 @@ namespace weir::admin {
 
 using Handler = AdminResponse (*)(const Call& call);
 
-// Whether a caller must show the admin token. What is open holds no secret and no name of a key.
-enum class Access : std::uint8_t { kToken, kOpen };
+// Who may call it: an operator of that role or of a higher one. What is open holds no secret and no
+// name of a key. A route that says nothing is the admins'.
+enum class Access : std::uint8_t { kOpen, kViewer, kApprover, kAdmin };
+
+constexpr bool Allows(Access access, store::Role role) {
+  switch (access) {
+    case Access::kOpen:
+    case Access::kViewer:
+      return true;
+    case Access::kApprover:
+      return role == store::Role::kApprover || role == store::Role::kAdmin;
+    case Access::kAdmin:
+      break;
+  }
+  return role == store::Role::kAdmin;
+}
 
 struct Route {
   std::string_view method;
   std::string_view path;  // at most one segment is "{id}"
   Handler handler;
-  Access access = Access::kToken;
+  Access access = Access::kAdmin;
 };
 
 std::span<const Route> Routes();

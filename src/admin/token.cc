@@ -51,12 +51,27 @@ std::unexpected<Error> CannotWrite(const std::string& path, int error) {
 Result<Secret> GenerateToken() {
   const auto bytes = store::SystemRandom32();
   if (!bytes) return std::unexpected(bytes.error());
-  return Secret(std::string(kTokenPrefix) + Base64Url(*bytes));
+  return MakeToken(*bytes);
+}
+
+Secret MakeToken(const std::array<std::uint8_t, 32>& bytes) {
+  return Secret(std::string(kTokenPrefix) + Base64Url(bytes));
+}
+
+std::string DisplayToken(std::string_view token) {
+  std::string text = std::string(kTokenPrefix) + "...";
+  if (token.size() == kTokenLength) text += token.substr(token.size() - 4);
+  return text;
+}
+
+std::array<std::uint8_t, 32> TokenDigest(std::string_view token) {
+  std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
+  return digest;
 }
 
 std::string HashToken(std::string_view token) {
-  std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
+  const std::array<std::uint8_t, 32> digest = TokenDigest(token);
   constexpr std::string_view kHex = "0123456789abcdef";
   std::string out;
   for (const std::uint8_t byte : digest) {

@@ -1,9 +1,13 @@
-// The admin token: who has it may do everything the admin API can do.
+// Tokens of the admin API. Who has the one in the file may do everything the API can do; operators
+// (admin/operators.cc) have others of the same form.
 //
-// It is made once, at the first start, printed once, and written to data_dir/admin-token (mode
-// 0600) for the command line. The server keeps its SHA-256 only: 256 random bits need no slow hash.
+// The file's is made once, at the first start, printed once, and written to data_dir/admin-token
+// (mode 0600) for the command line. The server keeps its SHA-256 only: 256 random bits need no slow
+// hash.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -18,7 +22,13 @@ inline constexpr std::string_view kTokenFile = "admin-token";
 // "wadm_" and 43 base64url characters of 32 bytes from the system's generator.
 Result<Secret> GenerateToken();
 
-// 64 lower-case hex digits.
+// The same of bytes the caller has.
+Secret MakeToken(const std::array<std::uint8_t, 32>& bytes);
+// What may be shown of a token: "wadm_...X4kQ".
+std::string DisplayToken(std::string_view token);
+
+// SHA-256, and the same as 64 lower-case hex digits.
+std::array<std::uint8_t, 32> TokenDigest(std::string_view token);
 std::string HashToken(std::string_view token);
 
 // Compared in a time that does not depend on where they differ.

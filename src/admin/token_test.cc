@@ -44,6 +44,17 @@ TEST(Token, HashIsSha256InHex) {
   EXPECT_FALSE(TokenHasHash("", HashToken("abc")));
 }
 
+TEST(Token, OfGivenBytes_HasTheForm_AndShowsFourCharacters) {
+  std::array<std::uint8_t, 32> bytes{};
+  const Secret token = MakeToken(bytes);
+  EXPECT_EQ(token.Reveal(), "wadm_" + std::string(43, 'A'));
+  bytes.fill(0xFF);
+  EXPECT_EQ(MakeToken(bytes).Reveal(), "wadm_" + std::string(42, '_') + "8");
+  EXPECT_EQ(DisplayToken(token.Reveal()), "wadm_...AAAA");
+  EXPECT_EQ(DisplayToken("short"), "wadm_...");
+  EXPECT_EQ(TokenDigest("abc")[0], 0xBA);
+}
+
 TEST_F(TokenTest, IsMadeOnceAndReadableByItsOwnerOnly) {
   EXPECT_EQ(LoadToken(directory_.string()).error().code, ErrorCode::kNotFound);
   const auto first = LoadOrCreateToken(directory_.string());

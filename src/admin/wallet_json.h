@@ -33,6 +33,4 @@ GrantTerms ReadTerms(ObjectReader& reader, ledger::Unit unit);
 void ReadFuture(ObjectReader& reader, std::string_view name, Instant now,
                 std::optional<Instant>& out);
 
-AdminResponse InvalidBody(std::span<const FieldError> errors);
-
 }  // namespace weir::admin

@@ -86,16 +86,8 @@ void ReadFuture(ObjectReader& reader, std::string_view name, Instant now,
   }
 }
 
-AdminResponse InvalidBody(std::span<const FieldError> errors) {
-  return Problem(ProblemType::kInvalidRequest,
-                 fmt::format("{} {} wrong; see errors. Nothing was changed.", errors.size(),
-                             errors.size() == 1 ? "thing is" : "things are"),
-                 errors);
-}
-
 namespace {
 
-constexpr std::string_view kActor = "admin";
 constexpr std::string_view kKeyOwner = "key:";
 constexpr std::string_view kWorkspaceOwner = "workspace:";
 constexpr std::string_view kGrantPrefix = "grant_";
@@ -386,7 +378,7 @@ AdminResponse CreateGrant(const Call& call) {
       return InvalidBody(errors);
     }
     const store::AuditNote note{
-        call.now, std::string(kActor), "grant",
+        call.now, std::string(call.actor), "grant",
         fmt::format("{} grant_{} of {}", CategoryText(grant.category), ToString(grant.grant),
                     AmountText(grant.amount, grant.unit))};
     if (auto noted = call.ports.wallets.store->Note(owner->name, note); !noted) {
@@ -417,7 +409,7 @@ AdminResponse RevokeGrant(const Call& call) {
   Amount removed;
   if (const auto before = shown(); before && !before->revoked) {
     const store::AuditNote note{
-        call.now, std::string(kActor), "revoke",
+        call.now, std::string(call.actor), "revoke",
         fmt::format("{} left of {}", AmountText(before->remaining, grant->unit),
                     AmountText(before->amount, grant->unit))};
     const std::string subject = std::string(kGrantPrefix) + ToString(grant->grant);

@@ -53,6 +53,8 @@ std::unique_ptr<CLI::App> MakeApp(int& exit_code) {
   AddCodes(*app, exit_code);
   AddPrices(*app, exit_code);
   AddPolicy(*app, exit_code);
+  AddOperators(*app, exit_code);
+  AddAudit(*app, exit_code);
   AddLedger(*app, exit_code);
   AddReceipt(*app, exit_code);
   AddMockUpstream(*app, exit_code);

@@ -24,6 +24,7 @@
 
 #include "cli/completion.h"
 #include "server/receipt.h"
+#include "store/policy_store.h"
 
 namespace weir::cli {
 namespace {
@@ -233,6 +234,53 @@ TEST_F(CliTest, KeysCreate_AnAttributeThatIsNone_IsSaidBeforeAnythingIsSent) {
       Weir({"keys", "create", "--name", "a", "--attribute", "team=x", "--attribute", "team=y"});
   EXPECT_EQ(twice.code, kExitFailed);
   EXPECT_THAT(twice.err, HasSubstr("--attribute team is given twice"));
+}
+
+TEST_F(CliTest, AuditVerify_NamesTheFirstBadRow_AndSeesACutTailAgainstAHead) {
+  const std::string dir = directory_.string();
+  const auto note = [&](int count) {
+    const auto store = store::PolicyStore::Open(dir + "/policies.db");
+    ASSERT_TRUE(store) << store.error().detail;
+    for (int i = 0; i < count; ++i) {
+      ASSERT_TRUE((*store)->Note({.at = Instant{i},
+                                  .actor = "alice",
+                                  .action = "policy.put",
+                                  .object = "policy:p",
+                                  .before = {},
+                                  .after = {},
+                                  .reason = {},
+                                  .outcome = "done"}));
+    }
+  };
+  EXPECT_THAT(Weir({"audit", "verify", "--data-dir", dir}).err, HasSubstr("there is no "));
+  note(5);
+  Outcome outcome = Weir({"audit", "verify", "--data-dir", dir});
+  EXPECT_EQ(outcome.code, kExitDone) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("5 rows are right"));
+  std::string head = Weir({"audit", "head", "--data-dir", dir}).out;
+  ASSERT_THAT(head, HasSubstr("5:"));
+  head.pop_back();
+  note(1);
+  outcome = Weir({"audit", "verify", "--data-dir", dir, "--head", head});
+  EXPECT_EQ(outcome.code, kExitDone) << outcome.err;
+  EXPECT_THAT(outcome.out, Not(HasSubstr("kept elsewhere")));
+  head.back() = head.back() == '0' ? '1' : '0';
+  outcome = Weir({"audit", "verify", "--data-dir", dir, "--head", head});
+  EXPECT_EQ(outcome.code, kExitFailed);
+  EXPECT_THAT(outcome.err, HasSubstr("broken at row 5"));
+  outcome = Weir({"audit", "verify", "--data-dir", dir, "--head", "9" + head});
+  EXPECT_EQ(outcome.code, kExitFailed);
+  EXPECT_THAT(outcome.err, HasSubstr("broken at row 7: rows from 7 on are missing"));
+  EXPECT_EQ(Weir({"audit", "verify", "--data-dir", dir, "--head", "x"}).code, kExitUsage);
+}
+
+TEST_F(CliTest, Operators_AreNamedByWhatFitsAPath) {
+  for (const char* command : {"change", "delete"}) {
+    const Outcome outcome = Weir({"operators", command, "a/b", "--token", "t"});
+    EXPECT_EQ(outcome.code, kExitFailed);
+    EXPECT_THAT(outcome.err, HasSubstr("there is no such operator"));
+  }
+  EXPECT_EQ(Weir({"operators", "create", "--name", "a", "--role", "root"}).code, kExitUsage);
 }
 
 TEST_F(CliTest, ReceiptVerify_SaysWhetherItIsAsItWasSigned) {

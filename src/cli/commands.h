@@ -21,6 +21,8 @@ void AddCodes(CLI::App& app, int& exit_code);
 void AddSim(CLI::App& app, int& exit_code);
 void AddPrices(CLI::App& app, int& exit_code);
 void AddPolicy(CLI::App& app, int& exit_code);
+void AddOperators(CLI::App& app, int& exit_code);
+void AddAudit(CLI::App& app, int& exit_code);
 void AddLedger(CLI::App& app, int& exit_code);
 void AddReceipt(CLI::App& app, int& exit_code);
 void AddVersion(CLI::App& app, int& exit_code);

@@ -117,6 +117,12 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   auto wallets = store::WalletStore::Open(dir + "/wallets.db");
   if (!wallets) return std::unexpected(wallets.error());
   wallets_ = std::move(*wallets);
+  auto operators = store::OperatorStore::Open(dir + "/operators.db");
+  if (!operators) return std::unexpected(operators.error());
+  operators_ = std::move(*operators);
+  auto policies = store::PolicyStore::Open(dir + "/policies.db");
+  if (!policies) return std::unexpected(policies.error());
+  policy_store_ = std::move(*policies);
 
   auto journal = store::SqliteJournal::Open(dir + "/ledger.db", options.config.durability);
   if (!journal) return std::unexpected(journal.error());

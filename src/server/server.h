@@ -36,6 +36,8 @@
 #include "store/account_store.h"
 #include "store/ballast.h"
 #include "store/key_store.h"
+#include "store/operator_store.h"
+#include "store/policy_store.h"
 #include "store/request_log.h"
 #include "store/wallet_store.h"
 #include "telemetry/log.h"
@@ -100,6 +102,8 @@ class Server {
   store::KeyStore& keys() { return *keys_; }
   store::AccountStore& accounts() { return *accounts_; }
   store::WalletStore& wallets() { return *wallets_; }
+  store::OperatorStore& operators() { return *operators_; }
+  store::PolicyStore& policy_store() { return *policy_store_; }
   const identity::Pepper& pepper() const { return *pepper_; }
   store::RequestLog& requests() { return *requests_; }
   const store::ReceiptKey& receipt_key() const { return receipts_->key(); }
@@ -150,6 +154,8 @@ class Server {
   std::unique_ptr<store::KeyStore> keys_;
   std::unique_ptr<store::AccountStore> accounts_;
   std::unique_ptr<store::WalletStore> wallets_;
+  std::unique_ptr<store::OperatorStore> operators_;
+  std::unique_ptr<store::PolicyStore> policy_store_;
   std::unique_ptr<store::RequestLog> requests_;
   std::unique_ptr<CreditHost> credit_;
   std::unique_ptr<Teller> teller_;
