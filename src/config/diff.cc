@@ -17,6 +17,7 @@ namespace {
 // Whether two places hold one value. FormatValue would do, but for secrets, which all look alike.
 bool SameValue(const Option& option, const ValueRef& a, const ValueRef& b) {
   if (const auto* secret = std::get_if<Secret*>(&a)) return **secret == *std::get<Secret*>(b);
+  if (const auto* text = std::get_if<std::string*>(&a)) return **text == *std::get<std::string*>(b);
   return FormatValue(option, a) == FormatValue(option, b);
 }
 
@@ -149,6 +150,12 @@ void DiffPools(const Config& before, const Config& after, std::vector<ConfigChan
       "workspaces", &Workspace::name, before.workspaces, after.workspaces,
       [&](const std::string& path, const Workspace& a, const Workspace& b) {
         DiffFields(WorkspaceFields(), "workspaces[]", path, a, b, changes);
+      },
+      changes);
+  DiffNamed(
+      "webhooks", &Webhook::name, before.webhooks, after.webhooks,
+      [&](const std::string& path, const Webhook& a, const Webhook& b) {
+        DiffFields(WebhookFields(), "webhooks[]", path, a, b, changes);
       },
       changes);
   // The first of each is what those without a choice of their own get.

@@ -40,6 +40,20 @@ TEST(DiffConfigs, SaysWhatChangedFromWhatToWhat) {
             "models.gpt-4o-mini-transcribe removed");
 }
 
+TEST(DiffConfigs, AWebhooksUrl_IsASecretToo) {
+  Config before = EmbeddedDefault();
+  before.webhooks = {{.name = "ops", .url = "https://h.example.com/canary", .events = {}}};
+  Config after = before;
+  after.webhooks[0].url = "https://h.example.com/canary2";
+  after.webhooks[0].secret = Secret("canary");
+  after.webhooks[0].events = {"wallet.low"};
+  EXPECT_EQ(Described(before, after),
+            "3 changes: webhooks.ops.url changed; webhooks.ops.secret changed; "
+            "webhooks.ops.events [] -> [wallet.low]");
+  after.webhooks.clear();
+  EXPECT_EQ(Described(before, after), "1 change: webhooks.ops removed");
+}
+
 TEST(DiffConfigs, SecretsAreNamedButNeverShown) {
   const Config before = OpenAiDefault(Secret("sk-before"));
   Config after = OpenAiDefault(Secret("sk-after"));

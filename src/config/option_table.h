@@ -49,6 +49,7 @@ std::span<const Field<ImagePrice>> ImageFields();
 std::span<const Field<Downgrade>> DowngradeFields();
 std::span<const Field<KeySpec>> KeyFields();  // without its payload rules
 std::span<const Field<PayloadRuleText>> PayloadRuleFields();
+std::span<const Field<Webhook>> WebhookFields();
 
 // "[reasoning.effort = "low", a.0 = 1]": the payload rules of a key, for a reader.
 std::string FormatPayloadRules(std::span<const dialect::PayloadRule> rules);

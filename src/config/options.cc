@@ -897,6 +897,47 @@ const std::array kKeyFields = {
                    [](KeySpec& k) -> ValueRef { return &k.secret; }},
 };
 
+const std::array kWebhookFields = {
+    Field<Webhook>{{.path = "webhooks[].name",
+                    .form = TextForm::kName,
+                    .min = 1,
+                    .max = 64,
+                    .help = "How deliveries, the log and the admin API call it.",
+                    .required = true},
+                   [](Webhook& w) -> ValueRef { return &w.name; }},
+    // A secret, because whoever knows it may call it.
+    Field<Webhook>{{.path = "webhooks[].url",
+                    .type = kSecret,
+                    .form = TextForm::kVisible,
+                    .max = 2048,
+                    .help = "Where events are sent: https://HOST[:PORT][/PATH][?QUERY]; http:// "
+                            "only with allow_private.",
+                    .required = true},
+                   [](Webhook& w) -> ValueRef { return &w.url; }},
+    Field<Webhook>{{.path = "webhooks[].secret",
+                    .type = kSecret,
+                    .max = 256,
+                    .help = "What deliveries are signed with: whsec_ and the base64 of 24 to 64 "
+                            "bytes; write ${NAME}. Two with a blank between them sign both, while "
+                            "a receiver changes over.",
+                    .required = true},
+                   [](Webhook& w) -> ValueRef { return &w.secret; }},
+    Field<Webhook>{{.path = "webhooks[].events",
+                    .type = kTextList,
+                    .form = TextForm::kName,
+                    .fallback = "[]",
+                    .min = 1,
+                    .max = 64,
+                    .help = "Types of events it is told, such as wallet.low; [] is all."},
+                   [](Webhook& w) -> ValueRef { return &w.events; }},
+    Field<Webhook>{{.path = "webhooks[].allow_private",
+                    .type = kFlag,
+                    .fallback = "false",
+                    .help = "Whether it may be at an address of this machine or of a private "
+                            "network."},
+                   [](Webhook& w) -> ValueRef { return &w.allow_private; }},
+};
+
 const std::array kPayloadRuleFields = {
     Field<PayloadRuleText>{{.path = "keys[].payload_rules[].path",
                             .form = TextForm::kVisible,
@@ -920,7 +961,9 @@ struct Formatter {
   const Option& option;
 
   std::string operator()(std::monostate) const { return {}; }
-  std::string operator()(const std::string* text) const { return *text; }
+  std::string operator()(const std::string* text) const {
+    return option.type == kSecret && !text->empty() ? "***" : *text;
+  }
   std::string operator()(const Secret* secret) const { return secret->empty() ? "" : "***"; }
   std::string operator()(const bool* flag) const { return *flag ? "true" : "false"; }
   std::string operator()(const std::int32_t* count) const { return std::to_string(*count); }
@@ -986,6 +1029,7 @@ std::span<const Field<ImagePrice>> ImageFields() { return kImageFields; }
 std::span<const Field<Downgrade>> DowngradeFields() { return kDowngradeFields; }
 std::span<const Field<KeySpec>> KeyFields() { return kKeyFields; }
 std::span<const Field<PayloadRuleText>> PayloadRuleFields() { return kPayloadRuleFields; }
+std::span<const Field<Webhook>> WebhookFields() { return kWebhookFields; }
 
 std::string FormatPayloadRules(std::span<const dialect::PayloadRule> rules) {
   std::string text = "[";
@@ -1071,6 +1115,7 @@ std::span<const Option> Options() {
     append(kDowngradeFields);
     append(kKeyFields);
     append(kPayloadRuleFields);
+    append(kWebhookFields);
     return options;
   }();
   return all;

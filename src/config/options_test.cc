@@ -43,6 +43,7 @@ TEST(Options, EveryDefault_EqualsTheStructsOwn) {
   ExpectDefaultsAgree(TierFields());
   ExpectDefaultsAgree(ImageFields());
   ExpectDefaultsAgree(KeyFields());
+  ExpectDefaultsAgree(WebhookFields());
 }
 
 TEST(Options, EveryOption_IsNamedOnceAndExplained) {
@@ -94,6 +95,7 @@ TEST(Options, NoTwoOptions_ShareAPlace) {
   ExpectDistinctPlaces(ImageFields());
   ExpectDistinctPlaces(KeyFields());
   ExpectDistinctPlaces(PayloadRuleFields());
+  ExpectDistinctPlaces(WebhookFields());
 }
 
 // Each default, written as the page prints it, is read and changes nothing.

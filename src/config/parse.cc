@@ -17,6 +17,7 @@
 #include "config/option_table.h"
 #include "config/options.h"
 #include "config/scalar.h"
+#include "config/webhook.h"
 #include "config/yaml_tree.h"
 
 namespace weir::config {
@@ -300,6 +301,7 @@ class Reader {
                                                 const Config& config);
   void ReadKey(const YamlNode& node, const std::string& path, Config& config);
   void ReadPayloadRules(const YamlNode& list, const std::string& path, KeySpec& key);
+  void ReadWebhook(const YamlNode& node, const std::string& path, Config& config);
 
   std::string file_;
   const EnvLookup& env_;
@@ -324,6 +326,7 @@ class Reader {
   std::map<std::string, int, std::less<>> model_lines_;
   std::map<std::string, int, std::less<>> key_lines_;
   std::map<std::string, int, std::less<>> secret_lines_;
+  std::map<std::string, int, std::less<>> webhook_lines_;
 };
 
 std::string Join(const std::string& path, std::string_view name) {
@@ -1232,6 +1235,39 @@ void Reader::ReadKey(const YamlNode& node, const std::string& path, Config& conf
   config.keys.push_back(std::move(key));
 }
 
+void Reader::ReadWebhook(const YamlNode& node, const std::string& path, Config& config) {
+  const std::size_t errors_before = errors_.size();
+  Webhook webhook;
+  ReadObject(node, path, "webhooks[].", WebhookFields(), webhook,
+             [](const auto&...) { return false; });
+  if (node.kind != YamlKind::kMap) return;
+  CheckName(node, path, "name", webhook.name, webhook_lines_);
+  if (errors_.size() != errors_before) return;
+  const auto url = ParseWebhookUrl(webhook.url);
+  if (!url) {
+    Report(NodeAt(node, {"url"}), Join(path, "url"), "is not the URL of a webhook",
+           "write https://HOST[:PORT][/PATH][?QUERY] without user or fragment");
+  } else if (!url->tls && !webhook.allow_private) {
+    Report(NodeAt(node, {"url"}), Join(path, "url"), "is http://, which others can read",
+           "write https://, or add allow_private: true for a receiver in a network of your own");
+  }
+  if (!ParseWebhookSecret(webhook.secret.Reveal())) {
+    Report(NodeAt(node, {"secret"}), Join(path, "secret"), "is not a secret of Standard Webhooks",
+           "write whsec_ and the base64 of 24 to 64 random bytes, as of: openssl rand -base64 32");
+  }
+  const YamlNode& list = NodeAt(node, {"events"});
+  for (std::size_t i = 0; i < webhook.events.size(); ++i) {
+    const std::string& event = webhook.events[i];
+    if (std::ranges::find(kWebhookEvents, event) != kWebhookEvents.end()) continue;
+    const std::string_view near = Nearest(event, kWebhookEvents);
+    Report(ItemAt(list, i, webhook.events.size()), fmt::format("{}.events[{}]", path, i),
+           fmt::format("\"{}\" is not a type of event", event),
+           near.empty() ? fmt::format("write some of {}", fmt::join(kWebhookEvents, ", "))
+                        : fmt::format("did you mean {}?", near));
+  }
+  config.webhooks.push_back(std::move(webhook));
+}
+
 Config Reader::Read(const YamlNode& root, const FileLookup& files) {
   Config config;
   // The lists refer to one another and to key_defaults, wherever in the file they stand: last, and
@@ -1247,7 +1283,8 @@ Config Reader::Read(const YamlNode& root, const FileLookup& files) {
                       List{"pools", kPoolsMax, &Reader::ReadPool},
                       List{"packages", kPackagesMax, &Reader::ReadPackage},
                       List{"workspaces", kWorkspacesMax, &Reader::ReadWorkspace},
-                      List{"keys", kKeysMax, &Reader::ReadKey}};
+                      List{"keys", kKeysMax, &Reader::ReadKey},
+                      List{"webhooks", kWebhooksMax, &Reader::ReadWebhook}};
   ReadObject(root, "", "", ConfigFields(), config,
              [&](std::string_view option, const YamlNode& value, const std::string& path) {
                if (option == "price_ceiling") {

@@ -284,7 +284,7 @@ colour: blue
       "26:1: colour: is not an option; known here: environment, listen, workers, data_dir, "
       "durability, on_hang_up, useful_output_tokens_min, concurrency, price_files, price_ceiling, "
       "fallback, brand, admin, limits, "
-      "key_defaults, log, upstreams, pools, packages, workspaces, models, keys\n");
+      "key_defaults, log, upstreams, pools, packages, workspaces, models, keys, webhooks\n");
 }
 
 TEST(ParseConfig, WrongShapes_SayWhatWasFoundAndWhatIsNeeded) {
@@ -886,6 +886,61 @@ TEST(ParsePriceFile, HostileFiles_AreRefused) {
       ParsePriceFile("prices: {" + std::string(257, 'x') + ": {input: 1, output: 1}}", "p"));
   EXPECT_FALSE(ParsePriceFile(std::string(kPriceFileBytesMax + 1, ' '), "p"));
   EXPECT_TRUE(ParsePriceFile("prices: {}", "p"));
+}
+
+// ------------------------------------------------------------------------------ webhooks
+
+TEST(ParseConfig, Webhooks_AreRead) {
+  const EnvLookup env = Env({{"SECRET", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}});
+  const Config config = Parsed(Least(R"(webhooks:
+  - name: ops
+    url: https://hooks.example.com/in?x=1
+    secret: ${SECRET}
+    events: [wallet.low, policy.alert]
+  - name: inside
+    url: http://10.0.0.7:9000/
+    secret: "${SECRET} ${SECRET}"
+    allow_private: true
+)"),
+                               env);
+  ASSERT_EQ(config.webhooks.size(), 2U);
+  EXPECT_EQ(config.webhooks[0].name, "ops");
+  EXPECT_EQ(config.webhooks[0].url, "https://hooks.example.com/in?x=1");
+  EXPECT_EQ(config.webhooks[0].secret.Reveal(), "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+  EXPECT_EQ(config.webhooks[0].events, (std::vector<std::string>{"wallet.low", "policy.alert"}));
+  EXPECT_FALSE(config.webhooks[0].allow_private);
+  EXPECT_TRUE(config.webhooks[1].events.empty());
+  EXPECT_TRUE(config.webhooks[1].allow_private);
+  EXPECT_EQ(config.webhooks[1].secret.Reveal().size(), 77U);
+}
+
+TEST(ParseConfig, Webhooks_ThatCannotBeSentTo_AreNamed_WithoutTheirSecrets) {
+  const std::string errors = Errors(Least(R"(webhooks:
+  - name: a
+    url: https://user:canary@h.example.com/
+    secret: whsec_canary
+    events: [wallet.lo, nothing.like.it]
+  - name: b
+    url: http://h.example.com/canary
+    secret: whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+  - name: a
+    url: https://h.example.com/
+    secret: whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+  - name: c
+    url: ""
+    allow_private: maybe
+  - url: https://h.example.com/
+    secret: ""
+)"));
+  EXPECT_EQ(errors.find("canary"), std::string::npos) << errors;
+  for (const char* part :
+       {"webhooks[0].url: is not the URL of a webhook", "webhooks[0].secret: is not a secret",
+        "webhooks[0].events[0]: \"wallet.lo\" is not a type of event; did you mean wallet.low?",
+        "webhooks[0].events[1]: \"nothing.like.it\" is not a type of event; write some of ",
+        "webhooks[1].url: is http://", "webhooks[2].name: ", "webhooks[3].secret: is missing",
+        "webhooks[3].allow_private: ", "webhooks[4].name: is missing"}) {
+    EXPECT_NE(errors.find(part), std::string::npos) << part << "\n" << errors;
+  }
 }
 
 }  // namespace
