@@ -18,6 +18,7 @@
 #include "config/diff.h"
 #include "gateway/wallet_owner.h"
 #include "identity/key_record.h"
+#include "server/events.h"
 #include "server/steady_wall.h"
 #include "store/pepper.h"
 #include "store/sqlite_journal.h"
@@ -96,6 +97,9 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
     return std::unexpected(ensured.error());
   }
   server->config_ = std::make_shared<const config::Config>(server->InForce(*server->file_));
+  if (auto told = server->StartCourier(options.config); !told) {
+    return std::unexpected(told.error());
+  }
   server->MakeWorkers(options);
   server->RegisterGauges();
   return server;
@@ -296,12 +300,23 @@ Result<void> Server::EnsureKeys(const config::Config& config) {
   return {};
 }
 
+Result<void> Server::StartCourier(const config::Config& config) {
+  auto courier = Courier::Start(config.webhooks, {.path = config.data_dir + "/webhooks.db",
+                                                  .store = {.durability = config.durability},
+                                                  .log = log_.get(),
+                                                  .wall_now = WallNow});
+  if (!courier) return std::unexpected(courier.error());
+  courier_ = *std::move(courier);
+  return {};
+}
+
 void Server::MakeWorkers(const ServerOptions& options) {
   const auto cores = static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
   const std::int32_t count = options.config.workers > 0 ? options.config.workers : cores;
   metrics_ = std::make_unique<telemetry::Metrics>(count, options.version, started_at_);
-  shared_ = std::make_unique<SessionShared>(SessionShared{
-      *log_, *metrics_, *requests_, *receipts_, *replies_, *teller_, draining_, options.page});
+  shared_ = std::make_unique<SessionShared>(SessionShared{*log_, *metrics_, *requests_, *receipts_,
+                                                          *replies_, *teller_, *courier_, draining_,
+                                                          options.page});
   const auto snapshot = MakeSnapshot();
   pool_ = std::make_unique<PoolHost>(
       config_,
@@ -355,6 +370,7 @@ void Server::RegisterGauges() {
                          });
   }
   pool_metrics_.Register(*metrics_, *pool_, [this] { return config(); });
+  courier_->Register(*metrics_);
 }
 
 Server::~Server() {
@@ -369,6 +385,7 @@ Server::~Server() {
   if (replies_) replies_->Stop();
   for (auto& worker : workers_) worker->StopAndJoin();
   workers_.clear();
+  if (courier_) courier_->Stop();
 }
 
 Result<std::uint16_t> Server::StartAdmin(net::HttpHandler& handler) {
@@ -402,6 +419,10 @@ void Server::LogRest(const routing::RestBegan& rest) {
                {"why", routing::Name(rest.why)},
                {"model", rest.model.empty() ? std::string_view("all") : rest.model},
                {"rest_ms", rest.rest.ns / 1'000'000}});
+  if (!courier_->has_endpoints()) return;
+  if (const auto random = store::SystemRandom32()) {
+    courier_->Offer(AccountRestedEvent(rest, WallNow(), *random));
+  }
 }
 
 // A key that is made or changed leaves the configuration as it is, and its policies with it.
@@ -483,6 +504,9 @@ Result<std::string> Server::Reload(config::Config next) {
   std::string changes = config::DescribeChanges(config::DiffConfigs(*before, next));
   next = config::WithoutRestartChanges(*before, std::move(next));
   if (auto ensured = EnsureKeys(next); !ensured) return std::unexpected(ensured.error());
+  if (auto told = courier_->Configure(next.webhooks); !told) {
+    return std::unexpected(told.error());
+  }
   Apply(std::make_shared<const config::Config>(std::move(next)));
   return changes;
 }

@@ -8,7 +8,7 @@
 // credential opened), journal (replay,
 // resolve what was open), request log, listeners. Nothing is listened on before the ledger is
 // right. Stop order: not ready, listeners closed, exchanges finish (drain deadline), the rest is
-// cut with its settlement, journal written.
+// cut with its settlement, journal written, events that are not told yet left to the next start.
 #pragma once
 
 #include <atomic>
@@ -24,6 +24,7 @@
 #include "config/config.h"
 #include "gateway/exchange.h"
 #include "net/http_server.h"
+#include "server/courier.h"
 #include "server/crash_point.h"
 #include "server/credit_host.h"
 #include "server/pool_host.h"
@@ -109,6 +110,7 @@ class Server {
   const store::ReceiptKey& receipt_key() const { return receipts_->key(); }
   CreditHost& credit() { return *credit_; }
   PoolHost& pool() { return *pool_; }
+  Courier& courier() { return *courier_; }
   telemetry::Metrics& metrics() { return *metrics_; }
   telemetry::Log& log() { return *log_; }
   bool draining() const { return draining_.load(); }
@@ -122,6 +124,7 @@ class Server {
   Result<void> EnsureKeys(const config::Config& config);
   Result<void> EnsurePrepaid(const config::Config& config, const config::KeySpec& spec,
                              const identity::KeyRecord& key);
+  Result<void> StartCourier(const config::Config& config);
   void MakeWorkers(const ServerOptions& options);
   void RegisterGauges();
   void LogRest(const routing::RestBegan& rest);
@@ -161,6 +164,7 @@ class Server {
   std::unique_ptr<Teller> teller_;
   std::unique_ptr<ReplyShelf> replies_;
   std::unique_ptr<ReceiptDesk> receipts_;  // its thread uses the teller
+  std::unique_ptr<Courier> courier_;       // what is behind it offers it events
   PoolMetrics pool_metrics_;
   std::unique_ptr<PoolHost> pool_;
   std::unique_ptr<SessionShared> shared_;

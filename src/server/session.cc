@@ -5,6 +5,7 @@
 
 #include "dialect/reply_body.h"
 #include "gateway/pipeline.h"
+#include "server/events.h"
 #include "server/receipt.h"
 
 namespace weir::server {
@@ -185,12 +186,14 @@ void RecordAdmission(const gateway::Exchange& x, telemetry::ExchangeRecord& reco
 }
 
 // An operator's chance to sell the next pack before calls fail.
-void TellLow(const gateway::Exchange& x, const telemetry::WalletKept& wallet, telemetry::Log& log) {
+void TellLow(const gateway::Exchange& x, const telemetry::WalletKept& wallet, Instant now,
+             const SessionShared& shared) {
   const identity::KeyRecord& key = *x.principal->key;
   const std::string owner =
       key.workspace.empty() ? "key:key_" + ToString(key.id) : "workspace:" + key.workspace;
-  log.Write(telemetry::Level::kWarning, "wallet is low",
-            {{"owner", owner}, {"unit", wallet.unit}, {"left", wallet.left}});
+  shared.log.Write(telemetry::Level::kWarning, "wallet is low",
+                   {{"owner", owner}, {"unit", wallet.unit}, {"left", wallet.left}});
+  shared.courier.Offer(WalletLowEvent(x.id, owner, wallet.unit, wallet.left, now));
 }
 
 }  // namespace
@@ -228,7 +231,7 @@ void Session::Record(gateway::Exchange& x) {
   record.queue_position = x.routing.queue_position;
   RecordAdmission(x, record);
   shared_.metrics.RecordExchange(worker_, record);
-  if (record.wallet && record.wallet->low) TellLow(x, *record.wallet, shared_.log);
+  if (record.wallet && record.wallet->low) TellLow(x, *record.wallet, loop_.WallNow(), shared_);
   if (x.config().log_exchanges) shared_.log.Exchange(record);
   shared_.requests.Append(record);
 }

@@ -15,6 +15,7 @@
 #include "gateway/ports.h"
 #include "net/http_server.h"
 #include "net/loop.h"
+#include "server/courier.h"
 #include "server/receipt_desk.h"
 #include "server/reply_shelf.h"
 #include "server/wallet_desk.h"
@@ -39,6 +40,7 @@ struct SessionShared {
   ReceiptDesk& receipts;
   ReplyShelf& replies;
   Teller& teller;
+  Courier& courier;
   const std::atomic<bool>& draining;
   // The page at a path of the gateway's own ("/llms.txt"), or none. `host` is the request's.
   std::function<std::optional<Page>(const config::Config& config, std::string_view path,

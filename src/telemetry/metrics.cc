@@ -160,6 +160,15 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
     {"weir_account_probes_total", "counter", "result",
      "Accounts that were asked for their models, by what the answer showed: served, auth_dead, "
      "server_error, nothing."},
+    {"weir_webhook_deliveries_total", "counter", "outcome",
+     "Attempts to deliver an event, by what they came to: delivered, retry (it failed and is made "
+     "again), failed (it was the last), disabled (the endpoint wants no more)."},
+    {"weir_webhook_dropped_total", "counter", "",
+     "Events that were not kept to be delivered: too large, or too many waited."},
+    {"weir_webhook_pending", "gauge", "", "Deliveries of events that are not done yet."},
+    {"weir_webhook_endpoints", "gauge", "state",
+     "Webhook endpoints, by how they fare: ok, erring (the last attempt failed), failing (a "
+     "delivery was given up and none has arrived since), disabled."},
 });
 
 std::size_t OperationIndex(std::string_view name) {
