@@ -48,6 +48,10 @@ class RequestLog;
 class WalletStore;
 }  // namespace weir::store
 
+namespace weir::server {
+class Courier;
+}  // namespace weir::server
+
 namespace weir::admin {
 
 struct AdminRequest {
@@ -137,6 +141,8 @@ struct AdminPorts {
   WalletPorts wallets = {};
   store::OperatorStore* operators = nullptr;  // null: there is the admin token alone
   PolicyPorts policies = {};
+  // Who tells what happens. Null: nobody is told; never null while webhooks are asked about.
+  server::Courier* courier = nullptr;
 };
 
 class AdminApi {

@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "config/accounts.h"
 #include "config/defaults.h"
+#include "server/courier.h"
 #include "server/receipt.h"
 #include "store/account_store.h"
 #include "store/key_store.h"
@@ -52,6 +53,10 @@ class AdminApiTest : public testing::Test {
     auto wallets = store::WalletStore::Open(":memory:");
     CHECK(wallets.has_value(), "an in-memory database opens");
     wallets_ = std::move(*wallets);
+    auto courier = server::Courier::Start(
+        {}, {.path = (directory_ / "webhooks.db").string(), .wall_now = [this] { return now_; }});
+    CHECK(courier.has_value(), "without webhooks there is nothing to open");
+    courier_ = *std::move(courier);
     config::Config config = config::EmbeddedDefault();
     config.brand.key_prefix = "wr_";
     config.accounts[0].api_key = Secret("canary-upstream-secret");
@@ -89,7 +94,8 @@ class AdminApiTest : public testing::Test {
                                .find = [](const gateway::GrantId&) { return std::nullopt; },
                                .give = nullptr,
                                .revoke = nullptr,
-                               .sweep = [] {}}},
+                               .sweep = [] {}},
+                   .courier = courier_.get()},
         HashToken(kToken), std::vector<std::string>{"admin.example.com"});
   }
   ~AdminApiTest() override { std::filesystem::remove_all(directory_); }
@@ -148,6 +154,7 @@ class AdminApiTest : public testing::Test {
   std::unique_ptr<store::RequestLog> requests_;
   std::unique_ptr<store::AccountStore> accounts_;
   std::unique_ptr<store::WalletStore> wallets_;
+  std::unique_ptr<server::Courier> courier_;
   std::shared_ptr<const config::Config> config_;
   Instant now_ = kStart;
   SeededRandom random_{7};

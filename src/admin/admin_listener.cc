@@ -91,7 +91,8 @@ class AdminListener final : public net::HttpHandler {
              .revoke = [&server](const gateway::GrantId& id) { return server.credit().Revoke(id); },
              .sweep = [&server] { server.credit().Sweep(); }},
         .operators = &server.operators(),
-        .policies = {.store = &server.policy_store()}};
+        .policies = {.store = &server.policy_store()},
+        .courier = &server.courier()};
   }
 
   static NodeStatus Status(server::Server& server) {

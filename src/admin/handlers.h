@@ -1,6 +1,6 @@
 // The handlers, by resource: keys.cc, accounts.cc, requests.cc, ledger.cc, wallets.cc,
-// codes.cc, operators.cc, trail.cc, catalog.cc (models, upstreams, pools, packages and workspaces),
-// effective_config.cc, status.cc. Private to this folder; admin/routes names them.
+// codes.cc, webhooks.cc, operators.cc, trail.cc, catalog.cc (models, upstreams, pools, packages and
+// workspaces), effective_config.cc, status.cc. Private to this folder; admin/routes names them.
 #pragma once
 
 #include "admin/call.h"
@@ -41,6 +41,12 @@ AdminResponse GetWalletAudit(const Call& call);
 AdminResponse CreateCodes(const Call& call);
 AdminResponse ListCodes(const Call& call);
 AdminResponse RevokeCodes(const Call& call);
+
+AdminResponse ListWebhooks(const Call& call);
+AdminResponse ListDeliveries(const Call& call);
+AdminResponse TestWebhook(const Call& call);
+AdminResponse RetryDelivery(const Call& call);
+AdminResponse EnableWebhook(const Call& call);
 
 AdminResponse CreateOperator(const Call& call);
 AdminResponse ListOperators(const Call& call);

@@ -12,6 +12,8 @@
 #include "admin/json_writer.h"
 #include "config/attribute.h"
 #include "identity/key_record.h"
+#include "server/courier.h"
+#include "server/events.h"
 #include "store/key_store.h"
 
 namespace weir::admin {
@@ -220,6 +222,11 @@ std::optional<AdminResponse> Store(const Call& call, const KeyRecord& key, std::
   return std::nullopt;
 }
 
+// On its way when the response leaves.
+void Tell(const Call& call, telemetry::Event event) {
+  if (call.ports.courier != nullptr) call.ports.courier->Keep(std::move(event));
+}
+
 std::string LimitText(const config::KeyLimits& limits) {
   return fmt::format("rpm {} tpm {} concurrent {} budget {}", limits.requests_per_minute,
                      limits.tokens_per_minute, limits.concurrent_requests,
@@ -278,6 +285,7 @@ AdminResponse CreateKey(const Call& call) {
     return Problem(stored.error());
   }
   call.ports.keys_changed();
+  Tell(call, server::KeyCreatedEvent(made.record, call.actor, call.now));
   return SecretResponse(made, call.now, 201);
 }
 
@@ -470,6 +478,7 @@ AdminResponse RevokeKey(const Call& call) {
   if ((*key)->state == KeyState::kRevoked) return KeyResponse(**key, call.now);
   const KeyRecord revoked = identity::Revoke(**key, call.now);
   if (auto failed = Store(call, revoked, "revoke", "")) return std::move(*failed);
+  Tell(call, server::KeyRevokedEvent(revoked, call.actor, call.now));
   return KeyResponse(revoked, call.now);
 }
 

@@ -51,6 +51,7 @@ std::unique_ptr<CLI::App> MakeApp(int& exit_code) {
   AddAccounts(*app, exit_code);
   AddWallets(*app, exit_code);
   AddCodes(*app, exit_code);
+  AddWebhooks(*app, exit_code);
   AddPrices(*app, exit_code);
   AddPolicy(*app, exit_code);
   AddOperators(*app, exit_code);

@@ -18,6 +18,7 @@ void AddKeys(CLI::App& app, int& exit_code);
 void AddAccounts(CLI::App& app, int& exit_code);
 void AddWallets(CLI::App& app, int& exit_code);
 void AddCodes(CLI::App& app, int& exit_code);
+void AddWebhooks(CLI::App& app, int& exit_code);
 void AddSim(CLI::App& app, int& exit_code);
 void AddPrices(CLI::App& app, int& exit_code);
 void AddPolicy(CLI::App& app, int& exit_code);

@@ -29,7 +29,7 @@ telemetry::Event AccountRestedEvent(const routing::RestBegan& rest, Instant now,
                                     const EventRandom& random);
 
 // Never anything of the secret, not even what is displayed of it.
-//   actor  who did it: "admin"
+//   actor  the operator who did it
 telemetry::Event KeyCreatedEvent(const identity::KeyRecord& key, std::string_view actor,
                                  Instant now);
 telemetry::Event KeyRevokedEvent(const identity::KeyRecord& key, std::string_view actor,
