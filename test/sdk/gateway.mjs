@@ -3,7 +3,8 @@
 // WEIR_BINARY names the program (./dev sets it). With WEIR_SDK_BASE_URL and WEIR_SDK_KEY set the tests run
 // against a server that is already there instead; those that steer the mock are then skipped.
 import { spawn } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -73,6 +74,52 @@ export async function startGateway(example = 'quotaflow') {
       const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
       const end = await ended;
       clearTimeout(timer);
+      return end;
+    },
+  };
+}
+
+// `weir serve` with a configuration of the test's own: its `data_dir`, its listeners and a sandbox are added.
+export async function serveGateway(config) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'weir-sdk-'));
+  const file = path.join(folder, 'weir.yaml');
+  const data = path.join(folder, 'data');
+  writeFileSync(
+    file,
+    `listen: 127.0.0.1:0\nadmin:\n  listen: 127.0.0.1:0\ndata_dir: ${data}\n` +
+      `upstreams: [{name: sandbox, kind: sandbox}]\nmodels: [{id: m1, routes: [sandbox]}]\n${config}`,
+  );
+  const child = spawn(binary(), ['serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let errors = '';
+  child.stderr.on('data', (part) => (errors = (errors + part).slice(-8000)));
+  const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+  // What is printed ends with how to make a key, once everything listens.
+  await new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`not ready in ${START_MS} ms\n${errors}`)), START_MS);
+    createInterface({ input: child.stdout }).on('line', (text) => {
+      if (!text.includes('weir keys create')) return;
+      clearTimeout(timer);
+      resolve();
+    });
+    ended.then(({ code, signal }) => reject(new Error(`ended with ${code ?? signal}\n${errors}`)));
+  });
+  const adminURL = readFileSync(path.join(data, 'admin-url'), 'utf8').trim();
+  const adminToken = readFileSync(path.join(data, 'admin-token'), 'utf8').trim();
+  return {
+    admin: async (method, target) => {
+      const reply = await fetch(`${adminURL}/admin/v1${target}`, {
+        method,
+        headers: { authorization: `Bearer ${adminToken}` },
+      });
+      if (!reply.ok) throw new Error(`admin ${method} ${target}: ${reply.status} ${await reply.text()}`);
+      return reply.json();
+    },
+    stop: async () => {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+      const end = await ended;
+      clearTimeout(timer);
+      rmSync(folder, { recursive: true, force: true });
       return end;
     },
   };
