@@ -23,12 +23,14 @@
 #include "admin/json_writer.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/quota_lines.h"
 #include "config/price_codec.h"
 #include "config/scalar.h"
 #include "gateway/credit_control.h"
 #include "gateway/ledger_audit.h"
 #include "gateway/wallet_owner.h"
 #include "ledger/record.h"
+#include "policy/quota_unit.h"
 #include "store/key_names.h"
 #include "store/sqlite_journal.h"
 #include "telemetry/log.h"
@@ -141,7 +143,37 @@ struct Row {
   std::vector<ledger::HoldLine> lines;
   std::optional<ledger::GrantId> grant;
   std::optional<std::int64_t> amount;  // given, or taken off
+  // Of policies, in steps of their unit.
+  std::optional<std::uint32_t> counter;
+  std::string policy;
+  std::string values;
+  std::string_view quota_unit;
+  std::string_view window;  // its kind
+  std::optional<std::int64_t> bucket_ns;
+  std::optional<Instant> starts_at;
+  std::optional<Instant> ends_at;
+  std::string_view rule;
+  std::optional<std::int64_t> percent;
+  std::optional<std::int64_t> settled;
+  std::optional<std::int64_t> limit;
+  bool holds = false;  // what the quota lines say is held, not used
+  std::vector<NamedLine> quotas;
 };
+
+constexpr std::string_view kWindowNames[] = {"minute",   "hour",     "day",     "week",  "month",
+                                             "campaign", "lifetime", "request", "action"};
+
+std::string_view RuleName(ledger::QuotaRule rule) {
+  switch (rule) {
+    case ledger::QuotaRule::kNone:
+      return "none";
+    case ledger::QuotaRule::kHard:
+      return "hard";
+    case ledger::QuotaRule::kFirm:
+      return "firm";
+  }
+  return "none";
+}
 
 std::string_view CauseName(ledger::ResolveCause cause) {
   return cause == ledger::ResolveCause::kRecovery ? "recovery" : "exchange";
@@ -170,8 +202,20 @@ void NoteHold(const std::optional<ledger::WalletHold>& hold, Row& row) {
   row.wallet_held = ledger::Clipped(held).n;
 }
 
-Row RowOf(const ledger::Record& record, std::uint64_t position) {
+// Who a row about a counter is about.
+void NoteCounter(const ledger::CounterRecord* counter, Row& row) {
+  if (counter == nullptr) return;
+  row.policy = counter->policy;
+  row.values = counter->values;
+  if (counter->unit < config::kQuotaUnits) {
+    row.quota_unit = Name(static_cast<config::QuotaUnit>(counter->unit));
+  }
+}
+
+// `quotas`: names what the record says by number, and is told every record in order.
+Row RowOf(const ledger::Record& record, std::uint64_t position, QuotaLines& quotas) {
   Row row{.position = position, .time = TimeOf(record)};
+  row.quotas = quotas.See(record);
   std::visit(
       [&](const auto& one) {
         using Kind = std::remove_cvref_t<decltype(one)>;
@@ -191,6 +235,7 @@ Row RowOf(const ledger::Record& record, std::uint64_t position) {
         if constexpr (std::same_as<Kind, ledger::IntentRecord>) {
           row.kind = "intent";
           row.held = one.hold;
+          row.holds = true;
         } else if constexpr (std::same_as<Kind, ledger::CheckpointRecord>) {
           row.kind = "checkpoint";
           row.usage = one.usage;
@@ -219,6 +264,7 @@ Row RowOf(const ledger::Record& record, std::uint64_t position) {
         } else if constexpr (std::same_as<Kind, ledger::ExtendRecord>) {
           row.kind = "extend";
           row.held = one.hold;
+          row.holds = true;
         } else if constexpr (std::same_as<Kind, ledger::GrantRecord>) {
           row.kind = "grant";
           row.grant = one.grant;
@@ -231,6 +277,27 @@ Row RowOf(const ledger::Record& record, std::uint64_t position) {
           row.grant = one.grant;
           row.amount = one.removed.n;
           row.cause = one.reason == ledger::GrantEndReason::kExpired ? "expired" : "revoked";
+        } else if constexpr (std::same_as<Kind, ledger::CounterRecord>) {
+          row.kind = "counter";
+          row.counter = one.number;
+          NoteCounter(&one, row);
+          if (one.window < std::size(kWindowNames)) row.window = kWindowNames[one.window];
+          if (one.bucket.ns > 0) row.bucket_ns = one.bucket.ns;
+        } else if constexpr (std::same_as<Kind, ledger::WindowRecord>) {
+          row.kind = "window";
+          row.counter = one.number;
+          NoteCounter(quotas.Find(one.number), row);
+          row.starts_at = one.starts_at;
+          if (one.ends_at.ns != INT64_MAX) row.ends_at = one.ends_at;
+          row.rule = RuleName(one.rule);
+          row.limit = one.limit.n;
+        } else if constexpr (std::same_as<Kind, ledger::AlertRecord>) {
+          row.kind = "alert";
+          row.counter = one.number;
+          NoteCounter(quotas.Find(one.number), row);
+          row.percent = one.percent;
+          row.settled = one.settled.n;
+          row.limit = one.limit.n;
         }
       },
       record);
@@ -284,6 +351,29 @@ std::string RowJson(const Row& row) {
     }
     json.Close(']');
   }
+  if (row.counter) json.Number("counter", *row.counter);
+  if (row.counter) json.Text("policy", row.policy);
+  if (!row.values.empty()) json.Text("values", row.values);
+  if (!row.quota_unit.empty()) json.Text("unit", row.quota_unit);
+  if (!row.window.empty()) json.Text("window", row.window);
+  number("bucket_ns", row.bucket_ns);
+  if (row.starts_at) json.Time("starts_at", row.starts_at);
+  if (row.ends_at) json.Time("ends_at", row.ends_at);
+  if (!row.rule.empty()) json.Text("rule", row.rule);
+  number("percent", row.percent);
+  number("settled", row.settled);
+  number("limit", row.limit);
+  if (!row.quotas.empty()) {
+    json.Open("quotas", '[');
+    for (const NamedLine& line : row.quotas) {
+      json.Open('{').Number("counter", line.counter).Text("policy", line.policy);
+      if (!line.values.empty()) json.Text("values", line.values);
+      json.Text("unit", Name(line.unit))
+          .Number(row.holds ? "held" : "used", line.amount)
+          .Close('}');
+    }
+    json.Close(']');
+  }
   return json.Close('}').Take();
 }
 
@@ -291,9 +381,21 @@ constexpr const char* kCsvHead =
     "position,time,kind,request_id,key_id,held_usd,charged_usd,overrun_usd,released_usd,"
     "budget_change_usd,capped,cause,usage_source,input_tokens,cached_input_tokens,"
     "cache_write_tokens,output_tokens,reasoning_tokens,audio_ms,price_version,price_id,wallet_id,"
-    "wallet_unit,grant_id,wallet_held,wallet_charged,wallet_overrun,multiplier_ppm,amount,lines";
+    "wallet_unit,grant_id,wallet_held,wallet_charged,wallet_overrun,multiplier_ppm,amount,lines,"
+    "counter,policy,values,unit,window,bucket_ns,starts_at,ends_at,rule,percent,settled,limit,"
+    "quotas";
 
-// No field holds a comma or a quote: ids, figures and words of ours.
+// Only what callers chose may hold a comma or a quote (RFC 4180).
+std::string CsvField(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
+
 std::string RowCsv(const Row& row) {
   const auto usd = [](const std::optional<NanoUsd>& amount) {
     return amount ? FormatUsd(*amount) : std::string();
@@ -309,6 +411,14 @@ std::string RowCsv(const Row& row) {
     lines +=
         (lines.empty() ? "" : ";") + ToString(held.grant) + ":" + std::to_string(held.amount.n);
   }
+  std::string quotas;  // COUNTER:AMOUNT;COUNTER:AMOUNT
+  for (const NamedLine& one : row.quotas) {
+    quotas += (quotas.empty() ? "" : ";") + std::to_string(one.counter) + ":" +
+              std::to_string(one.amount);
+  }
+  const auto time = [](const std::optional<Instant>& at) {
+    return at ? telemetry::FormatInstant(*at) : std::string();
+  };
   std::string line = std::to_string(row.position);
   for (const std::string& field :
        {telemetry::FormatInstant(row.time),
@@ -339,9 +449,22 @@ std::string RowCsv(const Row& row) {
         number(row.wallet_overrun),
         number(row.multiplier_ppm),
         number(row.amount),
-        lines}) {
+        lines,
+        row.counter ? std::to_string(*row.counter) : std::string(),
+        row.policy,
+        row.values,
+        std::string(row.quota_unit),
+        std::string(row.window),
+        number(row.bucket_ns),
+        time(row.starts_at),
+        time(row.ends_at),
+        std::string(row.rule),
+        number(row.percent),
+        number(row.settled),
+        number(row.limit),
+        quotas}) {
     line += ',';
-    line += field;
+    line += CsvField(field);
   }
   return line;
 }
@@ -462,6 +585,7 @@ int RunVerify(const Options& options) {
   gateway::LedgerAudit audit;
   gateway::CreditControl machine;
   std::map<std::string_view, std::int64_t> kinds;
+  QuotaLines quotas;
   std::optional<std::string> refused;  // the first record that the machine would not replay
   Instant first;
   Instant last;
@@ -470,7 +594,7 @@ int RunVerify(const Options& options) {
       [&](const ledger::Record& record, std::uint64_t position) -> std::optional<std::string> {
         if (position == 1) first = TimeOf(record);
         last = TimeOf(record);
-        ++kinds[RowOf(record, position).kind];
+        ++kinds[RowOf(record, position, quotas).kind];
         audit.See(record);
         // The auditor goes on behind it: one sentence of the machine says less than all findings.
         if (!refused) {
@@ -543,9 +667,9 @@ int RunVerify(const Options& options) {
                                        : std::string()) +
                ": " + violation.what);
   }
-  std::printf("%s\n",
-              good ? "good       chain, records, replay and I1-I5, I9-I11, I19, I20, I24, I26"
-                   : "bad        see what is said on standard error");
+  std::printf("%s\n", good
+                          ? "good       chain, records, replay and I1-I5, I9-I11, I17-I20, I24, I26"
+                          : "bad        see what is said on standard error");
   return good ? kExitDone : kExitFailed;
 }
 
@@ -646,8 +770,9 @@ int RunBalance(const Options& options) {
   if (journal == nullptr) return kExitFailed;
   gateway::CreditControl machine;
   std::map<KeyId, bool> keys;  // ids are in the order of their making
+  QuotaLines quotas;
   if (!Replay(*journal, machine, [&](const ledger::Record& record, std::uint64_t position) {
-        if (const auto key = RowOf(record, position).key) keys[*key] = true;
+        if (const auto key = RowOf(record, position, quotas).key) keys[*key] = true;
         return true;
       })) {
     return kExitFailed;
@@ -698,6 +823,13 @@ bool ReadTime(const std::string& text, const char* option, std::optional<Instant
   return false;
 }
 
+config::QuotaUnit UnitNamed(std::string_view name) {
+  const auto found = std::ranges::find(config::kQuotaUnitNames, name);
+  return found == config::kQuotaUnitNames.end()
+             ? config::QuotaUnit::kRequests
+             : static_cast<config::QuotaUnit>(found - config::kQuotaUnitNames.begin());
+}
+
 int RunStatement(const Options& options) {
   std::optional<Instant> since;
   std::optional<Instant> until;
@@ -721,15 +853,24 @@ int RunStatement(const Options& options) {
   }
   std::map<ledger::GrantId, ledger::Unit> own_grants;
   std::map<RequestId, ledger::Unit> units;  // of the wallets that pay
+  QuotaLines quotas;
+  std::map<std::pair<std::string, std::string>, bool> own_counters;  // by policy and values
   const bool read = ReadRecords(
       *journal,
       [&](const ledger::Record& record, std::uint64_t position) -> std::optional<std::string> {
-        const Row row = RowOf(record, position);
+        const Row row = RowOf(record, position, quotas);
         const bool of_wallet = row.kind == "grant" || row.kind == "grant_end";
+        const bool of_policy = row.kind == "alert" || row.kind == "window";
+        if (row.key == *key) {
+          for (const NamedLine& line : row.quotas) own_counters[{line.policy, line.values}] = true;
+        }
         if (row.kind == "grant" && own_wallets.contains(*row.wallet)) {
           own_grants[*row.grant] = *row.unit;
         }
-        if (of_wallet ? !own_grants.contains(*row.grant) : row.key != *key) return std::nullopt;
+        const bool own = of_wallet   ? own_grants.contains(*row.grant)
+                         : of_policy ? own_counters.contains({row.policy, row.values})
+                                     : row.key == *key;
+        if (!own) return std::nullopt;
         if (row.kind == "intent" && row.unit) units[*row.request] = *row.unit;
         if (row.charged) spent = spent + *row.charged;
         // Holds and notes on the way say nothing that the end of the request does not.
@@ -749,11 +890,31 @@ int RunStatement(const Options& options) {
               std::string(Name(own_grants[*row.grant])).c_str());
           return std::nullopt;
         }
+        if (of_policy) {
+          const auto unit = UnitNamed(row.quota_unit);
+          std::string what = policy::AmountText(unit, *row.limit);
+          if (row.kind == "alert") {
+            what = policy::AmountDigits(unit, *row.settled) + " of " + what;
+          }
+          if (row.ends_at) what += ", until " + telemetry::FormatInstant(*row.ends_at);
+          std::printf("%-27s %10llu  %-8s %s%s%s %s\n", telemetry::FormatInstant(row.time).c_str(),
+                      static_cast<unsigned long long>(position),
+                      row.kind == "window" ? "limit"
+                      : row.percent == 0   ? "forecast"
+                                           : "alert",
+                      row.policy.c_str(), row.values.empty() ? "" : " ", row.values.c_str(),
+                      what.c_str());
+          return std::nullopt;
+        }
         std::string wallet;
         if (row.wallet_charged) {
           const ledger::Unit unit = units[*row.request];
           wallet =
               "  wallet " + AmountText(*row.wallet_charged, unit) + " " + std::string(Name(unit));
+        }
+        for (const NamedLine& line : row.quotas) {
+          if (line.amount == 0) continue;
+          wallet += "  " + line.policy + " " + policy::AmountText(line.unit, line.amount);
         }
         const NanoUsd amount = row.charged.value_or(row.budget_change.value_or(NanoUsd{}));
         std::printf("%-27s %10llu  %-8s %-30s %9lld %9lld %16s %16s%s\n",
@@ -886,10 +1047,11 @@ int RunExport(const Options& options) {
   if (journal == nullptr) return kExitFailed;
   const bool csv = options.format == "csv";
   if (csv) std::printf("%s\n", kCsvHead);
+  QuotaLines quotas;
   const bool read = ReadRecords(
       *journal,
       [&](const ledger::Record& record, std::uint64_t position) -> std::optional<std::string> {
-        const Row row = RowOf(record, position);
+        const Row row = RowOf(record, position, quotas);
         const std::string line = csv ? RowCsv(row) : RowJson(row);
         std::fwrite(line.data(), 1, line.size(), stdout);
         std::fputc('\n', stdout);

@@ -71,6 +71,11 @@ void Add(const sim::Outcome& outcome, Sum& sum) {
   sum.counts.extensions += outcome.counts.extensions;
   sum.counts.replays += outcome.counts.replays;
   sum.counts.out_of_hold += outcome.counts.out_of_hold;
+  sum.counts.counters += outcome.counts.counters;
+  sum.counts.windows += outcome.counts.windows;
+  sum.counts.quota_lines += outcome.counts.quota_lines;
+  sum.counts.alerts += outcome.counts.alerts;
+  sum.counts.policy_refusals += outcome.counts.policy_refusals;
 }
 
 // A broken invariant inside the machine ends the process; this says of which schedule.
@@ -180,6 +185,11 @@ int RunSim(const Options& options) {
     number("extensions", counts.extensions);
     number("out_of_hold", counts.out_of_hold);
     number("replays", counts.replays);
+    number("counters", counts.counters);
+    number("windows", counts.windows);
+    number("quota_lines", counts.quota_lines);
+    number("alerts", counts.alerts);
+    number("policy_refusals", counts.policy_refusals);
     number("simulated_seconds", static_cast<std::uint64_t>(sum.simulated.ns / 1'000'000'000));
     char hash[20];
     std::snprintf(hash, sizeof(hash), "%016llx", static_cast<unsigned long long>(sum.hash));
@@ -194,6 +204,8 @@ int RunSim(const Options& options) {
         "allowed\n"
         "%llu records: %llu settled (%llu above the hold, by upstreams that lie), %llu voided\n"
         "%llu grants, %llu extensions, %llu replies cut for want of more, %llu replies sent again\n"
+        "%llu counters of policies with %llu windows or limits, %llu holds of them, %llu requests "
+        "refused by policies, %llu alerts\n"
         "hash %016llx\n",
         static_cast<unsigned long long>(sum.schedules),
         static_cast<unsigned long long>(sum.violations),
@@ -215,7 +227,12 @@ int RunSim(const Options& options) {
         static_cast<unsigned long long>(counts.grants),
         static_cast<unsigned long long>(counts.extensions),
         static_cast<unsigned long long>(counts.out_of_hold),
-        static_cast<unsigned long long>(counts.replays), static_cast<unsigned long long>(sum.hash));
+        static_cast<unsigned long long>(counts.replays),
+        static_cast<unsigned long long>(counts.counters),
+        static_cast<unsigned long long>(counts.windows),
+        static_cast<unsigned long long>(counts.quota_lines),
+        static_cast<unsigned long long>(counts.policy_refusals),
+        static_cast<unsigned long long>(counts.alerts), static_cast<unsigned long long>(sum.hash));
   }
   return sum.violations == 0 ? kExitDone : kExitFailed;
 }

@@ -64,6 +64,13 @@ void LedgerAudit::See(const ledger::Record& record) {
         Record(one);
       },
       record);
+  NoteFindings();
+}
+
+void LedgerAudit::NoteFindings() {
+  for (QuotaAudit::Finding& finding : quotas_.TakeFindings()) {
+    Broken(finding.invariant, std::move(finding.what));
+  }
 }
 
 void LedgerAudit::Record(const ledger::PriceRecord& record) {
@@ -93,7 +100,8 @@ void LedgerAudit::Record(const ledger::IntentRecord& record) {
                   .input_bound = record.input_tokens_bound,
                   .output_bound = record.output_tokens_bound,
                   .wallet = {},
-                  .idempotency = {}};
+                  .idempotency = {},
+                  .quotas = {}};
   if (record.price_id == 0) {
     request.pinned = record.price;
     const config::Price price = PriceFrom(record.price);
@@ -112,6 +120,10 @@ void LedgerAudit::Record(const ledger::IntentRecord& record) {
                                  .rate = {record.wallet->unit, record.wallet->multiplier_ppm},
                                  .lines = {}};
     HoldOfWallet(record.request, *record.wallet, record.time, *request.wallet);
+  }
+  if (record.quotas) {
+    request.multiplier_ppm = record.quotas->multiplier_ppm;
+    quotas_.Hold(Of(record.request), record.quotas->lines, latest_, request.quotas);
   }
   requests_.Insert(record.request, std::move(request));
   KeyBook& book = BookOf(record.key);
@@ -139,6 +151,7 @@ void LedgerAudit::Record(const ledger::ExtendRecord& record) {
     }
     HoldOfWallet(record.request, *record.wallet, record.time, *request->wallet);
   }
+  quotas_.Hold(Of(record.request), record.quotas, latest_, request->quotas);
   request->hold += record.hold.n;
   request->output_bound += record.output_tokens_bound;
   KeyBook& book = BookOf(request->key);
@@ -178,6 +191,10 @@ void LedgerAudit::Record(const ledger::SettleRecord& record) {
   CheckI5WalletCharge(*request, record);
   CheckI24PriceIsThatOfAdmission(*request, record.price_id, record.price, record.request);
   CheckI26NoOverrunWithinBounds(*request, record);
+  const QuotaAudit::Outcome outcome{.usage = record.usage,
+                                    .price = policy::PriceOf(PriceOf(*request), record.usage),
+                                    .multiplier_ppm = request->multiplier_ppm};
+  quotas_.Resolve(Of(record.request), record.quotas, &outcome, request->quotas);
   Flows& flows = FlowsIn(Unit::kNanoUsd);
   flows.charged += record.charged.n;
   flows.overrun += record.overrun.n;
@@ -198,6 +215,7 @@ void LedgerAudit::Record(const ledger::VoidRecord& record) {
   }
   CheckI24PriceIsThatOfAdmission(*request, 0, record.price, record.request);
   if (request->idempotency) idempotency_.Erase(*request->idempotency);
+  quotas_.Resolve(Of(record.request), record.quotas, nullptr, request->quotas);
   Release(record.request, *request, {}, 0);
 }
 
@@ -290,9 +308,9 @@ void LedgerAudit::Record(const ledger::GrantEndRecord& record) {
   CheckI3Grant(*grant);
 }
 
-void LedgerAudit::Record(const ledger::CounterRecord&) {}
-void LedgerAudit::Record(const ledger::WindowRecord&) {}
-void LedgerAudit::Record(const ledger::AlertRecord&) {}
+void LedgerAudit::Record(const ledger::CounterRecord& record) { quotas_.See(record, latest_); }
+void LedgerAudit::Record(const ledger::WindowRecord& record) { quotas_.See(record, latest_); }
+void LedgerAudit::Record(const ledger::AlertRecord& record) { quotas_.See(record, latest_); }
 
 LedgerAudit::Request* LedgerAudit::CheckI4IsOpen(const RequestId& id, const KeyId& key,
                                                  std::string_view record) {
@@ -443,6 +461,8 @@ void LedgerAudit::Compare(const CreditControl& machine) {
   CheckI2GrantsAreFolds(machine.book());
   CheckI3Rules(machine.book());
   CheckI11ChargesWereReceived(machine.book());
+  quotas_.Compare(machine.quotas(), latest_);
+  NoteFindings();
   if (auto problem = machine.book().CheckInvariants()) Broken("I1", *std::move(problem));
   position_ = machine.last_position().n;
 }
@@ -567,6 +587,17 @@ void LedgerAudit::Resolve(CreditControl& machine, Instant now) {
   if (totals.requests_open != 0 || totals.held != NanoUsd{0} ||
       machine.book().pending_count() != 0) {
     Broken("I20", Nano(totals.held.n) + " stay held after everything was resolved");
+  }
+  CheckI20NothingIsHeld(machine.quotas());
+}
+
+void LedgerAudit::CheckI20NothingIsHeld(const policy::QuotaTable& counters) {
+  for (std::uint32_t number = 0; number < counters.numbers(); ++number) {
+    // As of the first of all times no window is over.
+    const auto view = counters.View(number, Instant{INT64_MIN});
+    if (!view || view->held == 0) continue;
+    Broken("I20", std::to_string(view->held) + " of policy " + std::string(view->policy) +
+                      " stay held after everything was resolved");
   }
 }
 

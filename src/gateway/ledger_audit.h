@@ -9,18 +9,22 @@
 //   I1   debits and credits are equal in sum, pending and posted apart
 //   I2   the machine's balances are what the records add up to
 //   I3   a capped key has settled + held <= budget after every record, a grant settled + held <=
-//        amount, and so has the machine's book
+//        amount, and so has the machine's book; a hard counter settled + held <= limit
 //   I4   a hold is resolved at most once, by its own key, and only if it was taken
 //   I5   0 <= charged <= hold, charged + overrun = price of the usage; a void releases all of it;
 //        the same for a wallet, in its unit and times the multiplier of the admission
-//   I9   an id is admitted once, a grant and a price are written once
+//   I9   an id is admitted once, a grant and a price are written once; the number of a counter is
+//        its own while something is held of it
 //   I10  an Idempotency-Key has one request that was charged, or is open, in a day
 //   I11  what keys and wallets were charged, and what grants lost, is what the operator received
 //   I19  0 <= held <= remaining <= amount of every grant; holds take grants in burn order; what a
 //        request holds is never taken off a grant; a grant ends when it may
+//   I17  windows of a counter follow each other, and what is held is held of the one of its time
+//   I18  a threshold is told once, and it is true
 //   I20  resolving what is open leaves nothing pending
 //   I24  every record of a request carries the price of its admission, which a record before has
 //   I26  no overrun where the usage is within the bounds of its admission
+// What policies count is in gateway/quota_audit, with I3 to I5, I9, I17 and I18 as they are there.
 // docs/guide/ledger.md says where each of the others is checked.
 #pragma once
 
@@ -32,6 +36,7 @@
 #include <vector>
 
 #include "gateway/credit_control.h"
+#include "gateway/quota_audit.h"
 #include "ledger/id_table.h"
 #include "ledger/record.h"
 #include "policy/wallet_rate.h"
@@ -100,6 +105,8 @@ class LedgerAudit {
     Sum output_bound = 0;
     std::optional<WalletShare> wallet;
     std::optional<Id128> idempotency;
+    QuotaAudit::Lines quotas;
+    std::int64_t multiplier_ppm = 1'000'000;  // of what it counts in quota tokens
   };
   struct KeyInUse {
     RequestId request;
@@ -132,6 +139,7 @@ class LedgerAudit {
   void Record(const ledger::AlertRecord& record);
 
   void Broken(std::string_view invariant, std::string what);
+  void NoteFindings();  // of quotas_
   KeyBook& BookOf(const KeyId& key);
   Flows& FlowsIn(ledger::Unit unit) { return flows_.at(static_cast<std::size_t>(unit)); }
   const Flows& FlowsIn(ledger::Unit unit) const {
@@ -158,6 +166,7 @@ class LedgerAudit {
   void CheckI2GrantsAreFolds(const ledger::Book& book);
   void CheckI3Rules(const ledger::Book& book);
   void CheckI11ChargesWereReceived(const ledger::Book& book);
+  void CheckI20NothingIsHeld(const policy::QuotaTable& counters);
 
   ledger::IdTable<std::uint64_t, config::Price, PriceHash> prices_;
   ledger::IdTable<std::uint64_t, bool, PriceHash> written_;  // ids that a record of a price has
@@ -166,6 +175,7 @@ class LedgerAudit {
   ledger::IdTable<WalletId, WalletBook, IdHash> wallets_;
   ledger::IdTable<GrantId, GrantBook, IdHash> grants_;
   ledger::IdTable<Id128, KeyInUse, IdHash> idempotency_;
+  QuotaAudit quotas_;
   std::array<Flows, ledger::kUnitMax + 1> flows_;
   Instant latest_;
   std::uint64_t position_ = 0;

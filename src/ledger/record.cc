@@ -396,8 +396,7 @@ Record ReadOldBody(Kind kind, Instant time, Reader& from) {
   return record;
 }
 
-// --- versions 3 and 4
-// -----------------------------------------------------------------------------------
+// --- versions 3 and 4 ----------------------------------------------------------------------------
 
 Record ReadBody(Kind kind, Instant time, Reader& from) {
   switch (kind) {

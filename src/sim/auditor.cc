@@ -139,7 +139,8 @@ void Auditor::OnFinished(CallTruth& call, const gateway::Exchange& x) {
   executor_.Note(static_cast<std::uint64_t>(x.ending) << 32 | static_cast<unsigned>(x.status));
   if (x.ending == EndingKind::kServed) ++counts_.served;
   if (x.ending == EndingKind::kCut && (x.reason.refusal == Refusal::kInsufficientBalance ||
-                                       x.reason.refusal == Refusal::kBudgetExceeded)) {
+                                       x.reason.refusal == Refusal::kBudgetExceeded ||
+                                       x.reason.refusal == Refusal::kPolicyBudgetExceeded)) {
     ++counts_.out_of_hold;
     if (!call.adaptive) Report("I26", Who(call) + ": was cut for money that was held");
   }
@@ -160,6 +161,7 @@ void Auditor::OnFinished(CallTruth& call, const gateway::Exchange& x) {
                        "kept to their bounds (usage {})",
                        Who(call), closed.overrun.n, wallet_overrun, UsageText(closed.usage)));
   }
+  CheckUses(call, closed, !lies && !outgrown);
   // The known gap: a disk that is full at the settlement of a JSON reply.
   const bool unrecorded = x.reason.refusal == Refusal::kLedgerUnavailable;
   if (!call.got_reply && !unrecorded && !call.hung_up && closed.charged != NanoUsd{0}) {
@@ -208,7 +210,14 @@ void Auditor::Add(std::span<const std::uint8_t> records) {
       ++counts_.grants;
     } else if (std::holds_alternative<ledger::ExtendRecord>(*record)) {
       ++counts_.extensions;
+    } else if (std::holds_alternative<ledger::CounterRecord>(*record)) {
+      ++counts_.counters;
+    } else if (std::holds_alternative<ledger::WindowRecord>(*record)) {
+      ++counts_.windows;
+    } else if (std::holds_alternative<ledger::AlertRecord>(*record)) {
+      ++counts_.alerts;
     } else if (const auto* settle = std::get_if<ledger::SettleRecord>(&*record)) {
+      resolved_now_.push_back(settle->request);
       note(settle->request, &CallTruth::settlement);
       const auto call = calls_.find(settle->request);
       if (call != calls_.end()) call->second->settled_gone = call->second->hung_up;
@@ -216,6 +225,7 @@ void Auditor::Add(std::span<const std::uint8_t> records) {
       counts_.overruns += settle->overrun.n > 0;
       executor_.Note(static_cast<std::uint64_t>(settle->charged.n));
     } else if (const auto* voided = std::get_if<ledger::VoidRecord>(&*record)) {
+      resolved_now_.push_back(voided->request);
       note(voided->request, &CallTruth::settlement);
       ++counts_.voided;
     }
@@ -263,6 +273,45 @@ void Auditor::Compare(const gateway::CreditControl& machine) {
   if (machine.Totals().requests_open != books_.unresolved().size()) {
     Report("I2", "requests are open that the records do not know");
   }
+  CompareCounters(machine.quotas());
+}
+
+void Auditor::CompareCounters(const policy::QuotaTable& table) {
+  const Instant at = books_.recorded();
+  std::size_t seen = 0;
+  for (const auto& [number, counter] : books_.quotas().counters()) {
+    const auto view = table.View(number, at);
+    if (!view) {
+      if (CounterBooks::MayBeGone(counter, at)) continue;
+      Report("I2", fmt::format("counter {} ({}): the machine does not have it", number,
+                               counter.made.policy));
+      return;
+    }
+    ++seen;
+    const bool over = counter.turn == 0 || counter.ends_at <= at;
+    const ledger::Sum used = over ? 0 : counter.UsedAt(at);
+    const ledger::Sum held = over ? 0 : counter.held;
+    if (view->policy != counter.made.policy || view->values != counter.made.values ||
+        view->unit != counter.unit() || view->limit != counter.limit ||
+        view->rule != counter.rule || view->window.starts_at != counter.starts_at ||
+        view->window.ends_at != counter.ends_at) {
+      Report("I2", fmt::format("counter {} ({} {}): the machine has another", number,
+                               counter.made.policy, counter.made.values));
+      return;
+    }
+    if (view->settled != used || view->held != held) {
+      Report("I2", fmt::format("counter {} ({} {}): {} used and {} held by the records, {} and {} "
+                               "by the machine",
+                               number, counter.made.policy, counter.made.values, used, held,
+                               view->settled, view->held));
+      return;
+    }
+  }
+  std::size_t known = 0;
+  for (std::uint32_t number = 0; number < table.numbers(); ++number) {
+    known += table.View(number, at).has_value();
+  }
+  if (known != seen) Report("I2", "the machine has counters that no record has");
 }
 
 void Auditor::OnAdmit(const gateway::AdmitCommand& command, const gateway::AdmitReply& reply,
@@ -271,6 +320,7 @@ void Auditor::OnAdmit(const gateway::AdmitCommand& command, const gateway::Admit
   executor_.Note(static_cast<std::uint64_t>(reply.refusal) << 40 ^
                  static_cast<std::uint64_t>(reply.held.n));
   const Books::Key before = books_.Of(command.key);
+  resolved_now_.clear();
   if (command.idempotency) CheckKeyOfAdmission(command, reply);
   if (violation_) return;
   if (reply.replay) {
@@ -281,6 +331,7 @@ void Auditor::OnAdmit(const gateway::AdmitCommand& command, const gateway::Admit
   if (reply.refusal != Refusal::kNone) {
     ++counts_.refused;
     if (!records.empty()) Report("refusal", "a refused admission left a record");
+    if (reply.quota) CheckPolicyRefusal(*calls_.at(command.request), command, reply);
     Compare(machine);
     return;
   }
@@ -307,6 +358,7 @@ void Auditor::OnAdmit(const gateway::AdmitCommand& command, const gateway::Admit
     Report("I5", Who(call) + ": holds another amount than told");
   }
   CheckPayer(call, open->second);
+  CheckPolicies(call, command, open->second);
   Compare(machine);
 }
 
@@ -365,17 +417,208 @@ void Auditor::CheckKeyOfAdmission(const gateway::AdmitCommand& command,
 
 void Auditor::CheckPayer(const CallTruth& call, const Books::Open& open) {
   const auto& wallet = open.wallet;
-  const bool same = wallet.has_value() == call.wallet.has_value() &&
-                    (!wallet || (wallet->wallet == call.wallet->wallet &&
-                                 wallet->unit == call.wallet->rate.unit &&
-                                 wallet->multiplier_ppm == call.wallet->rate.multiplier_ppm));
+  const bool same =
+      wallet.has_value() == call.wallet.has_value() &&
+      (!wallet ||
+       (wallet->wallet == call.wallet->wallet && wallet->unit == call.wallet->rate.unit &&
+        (wallet->multiplier_ppm == call.wallet->rate.multiplier_ppm ||
+         std::ranges::count(call.multipliers, wallet->multiplier_ppm) > 0)));
   if (!same) Report("I24", Who(call) + ": another wallet or multiplier than it was asked for");
+}
+
+std::optional<Asker> Auditor::AskerOf(const CallTruth& call, const gateway::AdmitCommand& command) {
+  Asker asker = call.asker;
+  if (call.config->policies.empty()) return asker;  // nobody looked
+  asker.model = std::string((*command.facts)[config::Dimension::kModel]);
+  const auto models = ModelsFor(*call.config, call.asker.model);
+  if (std::ranges::count(models, asker.model) > 0) return asker;
+  Report("policy", fmt::format("{}: asked for {} and is judged as {}", Who(call), call.asker.model,
+                               asker.model));
+  return std::nullopt;
+}
+
+// By the policies of its day, and not by what the machine was asked.
+void Auditor::CheckPolicies(const CallTruth& call, const gateway::AdmitCommand& command,
+                            const Books::Open& open) {
+  if (!call.config || violation_) return;
+  const auto asker = AskerOf(call, command);
+  if (!asker) return;
+  const std::vector<Due> dues = DuesOf(*call.config, *asker, call.asked_at,
+                                       {.input_tokens = open.input_tokens_bound,
+                                        .output_tokens = open.output_tokens_bound,
+                                        .usd = open.hold,
+                                        .multiplier_ppm = command.quote.multiplier_ppm});
+  counts_.quota_lines += open.legs.size();
+  std::size_t matched = 0;
+  for (const Due& due : dues) {
+    const auto mine = std::ranges::find_if(open.legs, [&](const CounterBooks::Leg& leg) {
+      const auto& made = books_.quotas().counters().at(leg.number).made;
+      return made.policy == due.policy && made.values == due.values;
+    });
+    if (mine == open.legs.end()) {
+      if (due.may_be_left_out) continue;
+      Report("policy", fmt::format("{}: meets policy {} ({}) and is not held on it", Who(call),
+                                   due.policy, due.values));
+      return;
+    }
+    ++matched;
+    CheckCounter(call, due, books_.quotas().counters().at(mine->number), mine->held);
+    if (violation_) return;
+  }
+  if (matched != open.legs.size()) {
+    Report("policy", fmt::format("{}: is held on {} counters and meets {}", Who(call),
+                                 open.legs.size(), matched));
+  }
+}
+
+void Auditor::CheckCounter(const CallTruth& call, const Due& due,
+                           const CounterBooks::Counter& counter, ledger::Sum held) {
+  const auto wrong = [&](std::string_view what) {
+    Report("policy",
+           fmt::format("{}: policy {} ({}): {}", Who(call), due.policy, due.values, what));
+  };
+  const std::string name = fmt::format("{}|{}|{}", due.policy, due.values, due.scope);
+  const Id128& id = counter.made.counter;
+  if (counter_ids_.emplace(name, id).first->second != id ||
+      counter_names_.emplace(id, name).first->second != name) {
+    return wrong("it is counted where another is");
+  }
+  if (counter.unit() != due.unit || counter.kind() != due.kind || counter.slides() != due.sliding) {
+    return wrong("it counts something else");
+  }
+  if (due.sliding && counter.made.bucket.ns * 60 != due.length.ns) {
+    return wrong("its window is of another length");
+  }
+  if (counter.limit != due.limit || counter.rule != due.rule) {
+    return wrong(fmt::format("a limit of {}, and it allows {}", counter.limit, due.limit));
+  }
+  if (due.length.ns > 0 && !due.sliding) {
+    const Bounds window = WindowByHand(due, books_.recorded());
+    if (counter.starts_at != window.starts_at || counter.ends_at != window.ends_at) {
+      return wrong("its window is another");
+    }
+  }
+  if (due.amount && held != *due.amount) {
+    return wrong(fmt::format("{} are held, it can use {}", held, *due.amount));
+  }
+}
+
+// Of what a request takes one of, the books know whether there was one left.
+void Auditor::CheckPolicyRefusal(const CallTruth& call, const gateway::AdmitCommand& command,
+                                 const gateway::AdmitReply& reply) {
+  ++counts_.policy_refusals;
+  if (!call.config || *reply.quota >= command.quotas.size()) return;
+  const std::string& id = command.quotas[*reply.quota].policy->id;
+  const auto asker = AskerOf(call, command);
+  if (!asker) return;
+  const auto dues = DuesOf(*call.config, *asker, call.asked_at, {});
+  const auto due = std::ranges::find(dues, id, &Due::policy);
+  const Instant at = std::max(books_.recorded(), executor_.WallNow());
+  for (const auto& [number, counter] : books_.quotas().counters()) {
+    if (due == dues.end()) break;
+    const auto known = counter_names_.find(counter.made.counter);
+    const std::string name = fmt::format("{}|{}|{}", due->policy, due->values, due->scope);
+    if (known == counter_names_.end() || known->second != name) continue;
+    if (due->unit != config::QuotaUnit::kRequests && due->unit != config::QuotaUnit::kConcurrent) {
+      return;
+    }
+    const bool over = counter.ends_at <= at;
+    const ledger::Sum taken = over ? 0 : counter.UsedAt(at) + counter.held;
+    if (taken + 1 > due->limit && due->rule != ledger::QuotaRule::kNone) return;
+    Report("refusal", fmt::format("{}: is refused by policy {}, of which {} of {} are taken",
+                                  Who(call), id, taken, due->limit));
+    return;
+  }
+  const config::WindowKind kind = command.quotas[*reply.quota].policy->window.kind;
+  const bool kept = due != dues.end();
+  if (!kept && kind != config::WindowKind::kRequest && kind != config::WindowKind::kAction) {
+    Report("refusal",
+           fmt::format("{}: is refused by policy {}, which it does not meet", Who(call), id));
+  }
+}
+
+// What was really used and made, beside what was held of each hard counter.
+void Auditor::CheckUses(const CallTruth& call, const Books::Closed& closed, bool within_bounds) {
+  std::map<std::uint32_t, ledger::Sum> held;
+  for (const CounterBooks::Leg& leg : closed.legs) held[leg.number] += leg.held;
+  for (const CounterBooks::Leg& leg : closed.legs) {
+    if (leg.rule != ledger::QuotaRule::kHard) continue;
+    ledger::Sum used = 0;
+    if (leg.unit == config::QuotaUnit::kAttempts) {
+      used = static_cast<ledger::Sum>(call.attempts.size());
+    } else if (leg.unit == config::QuotaUnit::kFallbackAttempts) {
+      used = std::max<ledger::Sum>(static_cast<ledger::Sum>(call.attempts.size()) - 1, 0);
+    } else if (within_bounds && !closed.voided) {
+      used =
+          UseByHand(leg.unit, closed.usage, closed.charged + closed.overrun, closed.multiplier_ppm)
+              .value_or(0);
+    }
+    if (used > held[leg.number]) {
+      Report("I26", fmt::format("{}: {} {} used, and {} are held for it", Who(call), used,
+                                Name(leg.unit), held[leg.number]));
+      return;
+    }
+  }
+}
+
+void Auditor::CheckAlertsOf(const RequestId& request) {
+  const auto call = calls_.find(request);
+  const auto closed = books_.resolved().find(request);
+  if (call == calls_.end() || !call->second->config || closed == books_.resolved().end()) return;
+  for (const CounterBooks::Leg& leg : closed->second.legs) {
+    const auto found = books_.quotas().counters().find(leg.number);
+    if (found == books_.quotas().counters().end()) continue;
+    const CounterBooks::Counter& counter = found->second;
+    // Of a window that is over nobody is told any more.
+    if (counter.turn != leg.turn || counter.limit <= 0) continue;
+    const auto& policies = call->second->config->policies;
+    const auto policy = std::ranges::find(policies, counter.made.policy, &config::Policy::id);
+    if (policy == policies.end()) continue;  // a budget of recovery: it has no thresholds
+    const ledger::Sum used = counter.UsedAt(books_.recorded());
+    for (const std::int64_t percent : policy->alert_percent) {
+      const bool crossed =
+          used > 0 && used * 100 >= static_cast<ledger::Sum>(counter.limit) * percent;
+      if (!crossed || counter.told.contains(static_cast<int>(percent))) continue;
+      Report("I18", fmt::format("{}: policy {} ({}) is at {} of {}, and nobody is told of {} %",
+                                Who(*call->second), counter.made.policy, counter.made.values, used,
+                                counter.limit, percent));
+      return;
+    }
+  }
 }
 
 void Auditor::OnCommand(std::span<const std::uint8_t> records,
                         const gateway::CreditControl& machine) {
+  resolved_now_.clear();
   Add(records);
+  for (const RequestId& request : resolved_now_) {
+    if (!violation_) CheckAlertsOf(request);
+  }
   Compare(machine);
+}
+
+void Auditor::OnAlerts(std::span<const gateway::QuotaAlert> alerts) {
+  if (violation_) return;
+  const auto& told = books_.quotas().told();
+  for (const gateway::QuotaAlert& alert : alerts) {
+    const bool same = alerts_taken_ < told.size() && [&] {
+      const CounterBooks::Told& one = told[alerts_taken_];
+      return alert.position.n == one.position && alert.time == one.record.time &&
+             alert.policy == one.policy && alert.values == one.values &&
+             alert.percent == one.record.percent && alert.settled == one.record.settled.n &&
+             alert.limit == one.record.limit.n && alert.window_starts_at == one.window_starts_at &&
+             alert.window_ends_at == one.window_ends_at;
+    }();
+    if (!same) {
+      Report("I18", fmt::format("policy {} ({}): {} % are told, and the records say otherwise",
+                                alert.policy, alert.values, alert.percent));
+      return;
+    }
+    ++alerts_taken_;
+  }
+  if (alerts_taken_ != told.size()) {
+    Report("I18", "an alert of the records is not told");
+  }
 }
 
 void Auditor::OnDurable(std::uint64_t position) { promised_ = std::max(promised_, position); }
@@ -394,6 +637,7 @@ void Auditor::OnRestart(bool power_cut_may_lose, std::uint64_t lost, bool repeat
   promised_ = std::min(promised_, last);
   if (!repeated || power_cut_may_lose) cut_recovery_at_.reset();
   books_ = {};
+  alerts_taken_ = 0;
   books_.Passed(latest_asked_);
   for (auto& [id, call] : calls_) {
     if (call->settlement > last) {
@@ -452,6 +696,12 @@ void Auditor::OnResolved(std::span<const std::uint8_t> records,
 
 void Auditor::OnQuiet(const gateway::CreditControl& machine) {
   Compare(machine);
+  for (const auto& [number, counter] : books_.quotas().counters()) {
+    if (counter.held != 0 || counter.legs != 0) {
+      Report("I20", fmt::format("{} of policy {} ({}) are held although all is quiet", counter.held,
+                                counter.made.policy, counter.made.values));
+    }
+  }
   if (!books_.unresolved().empty()) {
     Report("I20",
            fmt::format("{} requests hold money although all is quiet", books_.unresolved().size()));

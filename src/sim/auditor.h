@@ -4,7 +4,7 @@
 //
 //   I1 I2        the machine's balances are those of the records, and its book balances
 //   I3           settled + held <= budget, of the records and of the budget at the admission; the
-//                same for every grant of a wallet
+//                same for every grant of a wallet, and for every hard counter with its limit
 //   I4 I5 I24    resolved once; charged <= hold; charged + overrun = price, at the price and the
 //                multiplier of the admission; an extension only adds
 //   I6           the end of a reply is handed to a caller after its settlement is on the disk
@@ -12,10 +12,18 @@
 //   I8           no byte of a reply before its intent is on the disk
 //   I10          one charged request at most for an Idempotency-Key, by the records and by what
 //                callers sent
+//   I9           the number of a counter is its own while something is held of it
+//   I17 I18      windows follow each other; a threshold that is crossed is told with the settlement
+//                that crossed it, once, and the machine tells what the records say
 //   I19          holds take grants in burn order; nothing that is held is taken off a grant
 //   I20          every exchange ends, none leaves a hold, and after the faults nothing is held
-//   I26          no overrun while the upstreams stay within the bounds that are held for
-//   refusal      a refused admission leaves no trace; nobody is told that a free key is in use
+//   I26          no overrun while the upstreams stay within the bounds that are held for; no more
+//                attempts and no more of any unit than is held of hard counters
+//   policy       an admission is held on each counter of each policy it meets, by hand, on no
+//   other,
+//                for what it can use, in the window of the moment and under its limit
+//   refusal      a refused admission leaves no trace; nobody is told that a free key is in use, or
+//                a policy used up that has room
 //   replay       who asks again gets what the first caller got, byte for byte
 //   exact        a reply that was whole is charged by what its upstream said
 //   told         a caller is told what is booked, of the key and of the wallet
@@ -40,6 +48,7 @@
 #include "sim/books.h"
 #include "sim/disk.h"
 #include "sim/executor.h"
+#include "sim/quota_law.h"
 
 namespace weir::sim {
 
@@ -80,7 +89,12 @@ struct CallTruth {
   bool forgiven = false;  // a power cut took its end, as Durability::kProcess allows
   // What pays, by the configuration of its day; none: the key's budget alone.
   std::optional<gateway::WalletUse> wallet;
-  bool adaptive = false;  // its hold may be smaller than what it may send
+  bool adaptive = false;                       // its hold may be smaller than what it may send
+  std::vector<std::int64_t> multipliers = {};  // of the models that a policy may move it to
+  // What policies look at, and those of its day; none: there is nothing they could be about.
+  std::shared_ptr<const config::Config> config;
+  Asker asker;
+  Instant asked_at;
   // Of a request with an Idempotency-Key.
   std::string idempotency;
   std::string asked;  // path and body
@@ -109,6 +123,11 @@ struct AuditCounts {
   std::uint64_t extensions = 0;
   std::uint64_t replays = 0;      // replies sent again
   std::uint64_t out_of_hold = 0;  // replies that were cut because nothing paid for more
+  std::uint64_t counters = 0;     // of policies, opened
+  std::uint64_t windows = 0;      // of them, begun or with another limit
+  std::uint64_t quota_lines = 0;  // held
+  std::uint64_t alerts = 0;
+  std::uint64_t policy_refusals = 0;
 };
 
 class Auditor {
@@ -131,6 +150,8 @@ class Auditor {
   void OnAdmit(const gateway::AdmitCommand& command, const gateway::AdmitReply& reply,
                std::span<const std::uint8_t> records, const gateway::CreditControl& machine);
   void OnCommand(std::span<const std::uint8_t> records, const gateway::CreditControl& machine);
+  // What the machine says was crossed, after each command and after a replay.
+  void OnAlerts(std::span<const gateway::QuotaAlert> alerts);
   // Somebody was told that everything up to here is on the disk.
   void OnDurable(std::uint64_t position);
 
@@ -147,6 +168,17 @@ class Auditor {
   void Compare(const gateway::CreditControl& machine);
   void CheckKeyOfAdmission(const gateway::AdmitCommand& command, const gateway::AdmitReply& reply);
   void CheckPayer(const CallTruth& call, const Books::Open& open);
+  void CompareCounters(const policy::QuotaTable& table);
+  // The model that serves, by what policies were told, which must be one that may.
+  std::optional<Asker> AskerOf(const CallTruth& call, const gateway::AdmitCommand& command);
+  void CheckPolicies(const CallTruth& call, const gateway::AdmitCommand& command,
+                     const Books::Open& open);
+  void CheckCounter(const CallTruth& call, const Due& due, const CounterBooks::Counter& counter,
+                    ledger::Sum held);
+  void CheckPolicyRefusal(const CallTruth& call, const gateway::AdmitCommand& command,
+                          const gateway::AdmitReply& reply);
+  void CheckUses(const CallTruth& call, const Books::Closed& closed, bool within_bounds);
+  void CheckAlertsOf(const RequestId& request);
   void OnReplayBytes(CallTruth& call, std::string_view bytes, bool end);
   // Whether it was charged, or may yet be.
   bool UsesItsKey(const CallTruth& call) const;
@@ -159,7 +191,12 @@ class Auditor {
   std::map<RequestId, std::unique_ptr<CallTruth>> calls_;
   // The calls with one Idempotency-Key that were admitted.
   std::map<std::pair<KeyId, std::string>, std::vector<const CallTruth*>> keyed_;
-  Instant latest_asked_;  // with an Idempotency-Key
+  Instant latest_asked_;                 // with an Idempotency-Key
+  std::vector<RequestId> resolved_now_;  // by the command under way
+  std::size_t alerts_taken_ = 0;
+  // Which counter is which: by policy, values and whose action it is.
+  std::map<std::string, Id128> counter_ids_;
+  std::map<Id128, std::string> counter_names_;
   std::uint64_t promised_ = 0;
   // Of a recovery that was itself cut off: what every key and grant had paid by it.
   std::optional<std::uint64_t> cut_recovery_at_;

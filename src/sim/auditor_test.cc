@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
+#include <vector>
 
 namespace weir::sim {
 namespace {
@@ -161,6 +163,177 @@ TEST_F(AuditorTest, ARefusalWithARecord_IsFound) {
   refused.refusal = Refusal::kBudgetExceeded;
   auditor_.OnAdmit({.request = RequestId{{1, 2}}, .key = kKey}, refused, records_.bytes, machine_);
   EXPECT_EQ(Rule(), "refusal");
+}
+
+// ---- policies -----------------------------------------------------------------------------------
+
+class PolicyAuditTest : public AuditorTest {
+ protected:
+  void SetUp() override {
+    config::Policy tokens;
+    tokens.id = "tokens";
+    tokens.unit = config::QuotaUnit::kTotalTokens;
+    tokens.limit = 1'000;
+    tokens.window.kind = config::WindowKind::kDay;
+    tokens.per = {config::Dimension::kTeam};
+    tokens.alert_percent = {5};
+    config::Policy requests = tokens;
+    requests.id = "requests";
+    requests.unit = config::QuotaUnit::kRequests;
+    requests.limit = 2;
+    requests.per = {};
+    requests.alert_percent.clear();
+    requests.retry.attempts = 2;
+    config_.policies = {tokens, requests};
+    facts_[config::Dimension::kTeam] = "t0";
+    facts_[config::Dimension::kModel] = "m0";
+    facts_.action = "a0";
+    facts_.action_scope = "k0";
+  }
+  // `left_out`: of the policies it meets, the machine is not told of so many.
+  CallTruth& AdmitWithPolicies(std::uint64_t n, std::size_t left_out = 0) {
+    CallTruth& call = auditor_.OnCall(RequestId{{1, n}}, kKey, {});
+    call.config = std::make_shared<const config::Config>(config_);
+    call.asked_at = executor_.WallNow();
+    call.asker = {.key = "k0",
+                  .workspace = "",
+                  .team = "t0",
+                  .user = "",
+                  .action = "a0",
+                  .model = "m0",
+                  .endpoint = "responses"};
+    auto& set = sets_.emplace_back(std::make_unique<policy::PolicySet>(
+        told_.policies.empty() ? config_.policies : told_.policies, config_.raises));
+    auto& uses = uses_.emplace_back(std::make_unique<std::vector<policy::QuotaUse>>());
+    EXPECT_TRUE(set->Match(facts_, executor_.WallNow(), *uses));
+    gateway::AdmitCommand command{.request = call.id, .key = kKey};
+    command.limits.requests_per_minute = 0;
+    command.quote.price.output = {1'000'000};
+    command.quote.input_tokens_bound = 100;
+    command.quote.output_tokens_bound = 10;
+    command.quotas = std::span(*uses).first(uses->size() - left_out);
+    command.facts = &facts_;
+    command.attempts_max = 5;
+    const std::size_t from = records_.bytes.size();
+    const auto reply = machine_.Admit(command, executor_.WallNow(), records_);
+    auditor_.OnAdmit(command, reply, std::span(records_.bytes).subspan(from), machine_);
+    call.status = 200;
+    return call;
+  }
+  void SettleOne(const CallTruth& call, bool with_alerts = true) {
+    ledger::RecordBuffer records;
+    machine_.Settle(
+        {.request = call.id,
+         .usage = {.input_tokens = 100, .output_tokens = 10, .source = UsageSource::kProvider},
+         .attempts = 1},
+        executor_.WallNow(), records);
+    std::span<const std::uint8_t> bytes = records.bytes;
+    if (!with_alerts) {
+      ASSERT_TRUE(ledger::Decode(bytes).has_value());
+      bytes =
+          std::span<const std::uint8_t>(records.bytes).first(records.bytes.size() - bytes.size());
+    }
+    auditor_.OnCommand(bytes, machine_);
+  }
+
+  config::Config config_;
+  config::Config told_;  // what the machine is told instead; none: the same
+  policy::Facts facts_;
+  std::vector<std::unique_ptr<policy::PolicySet>> sets_;
+  std::vector<std::unique_ptr<std::vector<policy::QuotaUse>>> uses_;
+};
+
+TEST_F(PolicyAuditTest, ARequestThatIsHeldOnAllItMeets_IsFine) {
+  CallTruth& call = AdmitWithPolicies(1);
+  EXPECT_EQ(Rule(), "");
+  SettleOne(call);
+  auditor_.OnAlerts(machine_.TakeAlerts());
+  EXPECT_EQ(auditor_.counts().alerts, 1U);
+  EXPECT_EQ(auditor_.counts().counters, 3U);
+  auditor_.OnQuiet(machine_);
+  EXPECT_EQ(Rule(), "");
+}
+
+TEST_F(PolicyAuditTest, APolicyThatIsNotHeld_IsFound) {
+  AdmitWithPolicies(1, 1);
+  EXPECT_EQ(Rule(), "policy");
+}
+
+TEST_F(PolicyAuditTest, ALimitOfSomebodyElse_IsFound) {
+  told_ = config_;
+  told_.policies[0].limit = 1'001;
+  AdmitWithPolicies(1);
+  EXPECT_EQ(Rule(), "policy");
+}
+
+TEST_F(PolicyAuditTest, ACounterOfSomebodyElse_IsFound) {
+  AdmitWithPolicies(1);
+  facts_[config::Dimension::kTeam] = "t1";
+  AdmitWithPolicies(2);
+  EXPECT_EQ(Rule(), "policy");
+}
+
+TEST_F(PolicyAuditTest, ACrossingThatNobodyIsToldOf_IsI18) {
+  SettleOne(AdmitWithPolicies(1), false);
+  EXPECT_EQ(Rule(), "I18");
+}
+
+TEST_F(PolicyAuditTest, AnAlertThatIsNotPassedOn_IsI18) {
+  SettleOne(AdmitWithPolicies(1));
+  auditor_.OnAlerts({});
+  EXPECT_EQ(Rule(), "I18");
+}
+
+TEST_F(PolicyAuditTest, AnAlertThatIsPassedOnTwice_IsI18) {
+  SettleOne(AdmitWithPolicies(1));
+  const auto alerts = machine_.TakeAlerts();
+  auditor_.OnAlerts(alerts);
+  EXPECT_EQ(Rule(), "");
+  auditor_.OnAlerts(alerts);
+  EXPECT_EQ(Rule(), "I18");
+}
+
+TEST_F(PolicyAuditTest, MoreAttemptsThanAreHeld_AreI26) {
+  CallTruth& call = AdmitWithPolicies(1);
+  call.got_reply = true;
+  for (int i = 0; i < 3; ++i) auditor_.OnAttempt(call);
+  SettleOne(call);
+  auditor_.OnFinished(call, {});
+  EXPECT_EQ(Rule(), "I26");
+}
+
+TEST_F(PolicyAuditTest, ARefusalByAPolicyThatHasRoom_IsFound) {
+  AdmitWithPolicies(1);
+  const CallTruth& second = AdmitWithPolicies(2);
+  const auto refuse = [&](std::uint64_t n) {
+    CallTruth& call = auditor_.OnCall(RequestId{{1, n}}, kKey, {});
+    call.config = second.config;
+    call.asked_at = second.asked_at;
+    call.asker = second.asker;
+    gateway::AdmitCommand command{.request = call.id, .key = kKey};
+    command.quotas = *uses_.back();
+    command.facts = &facts_;
+    gateway::AdmitReply refused;
+    refused.refusal = Refusal::kPolicyInFlight;
+    refused.quota = 1;  // "requests"
+    auditor_.OnAdmit(command, refused, {}, machine_);
+  };
+  refuse(8);
+  EXPECT_EQ(Rule(), "") << "both are taken";
+  ledger::RecordBuffer records;
+  machine_.Settle({.request = second.id, .usage = {}}, executor_.WallNow(), records);
+  auditor_.OnCommand(records.bytes, machine_);
+  EXPECT_EQ(Rule(), "");
+  refuse(9);
+  EXPECT_EQ(Rule(), "refusal");
+}
+
+TEST_F(PolicyAuditTest, AMachineThatForgotACounter_IsI2) {
+  AdmitWithPolicies(1);
+  SettleOne(AdmitWithPolicies(2));
+  EXPECT_EQ(Rule(), "");
+  auditor_.OnCommand({}, gateway::CreditControl());
+  EXPECT_EQ(Rule(), "I2");
 }
 
 TEST_F(AuditorTest, WhatAStartCharges_WasDelivered) {

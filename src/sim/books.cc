@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 namespace weir::sim {
 namespace {
@@ -70,7 +71,12 @@ Books::Key Books::Of(const KeyId& key) const {
 
 std::optional<Breach> Books::Add(const ledger::Record& record) {
   ++position_;
-  std::visit([&](const auto& one) { Passed(one.time); }, record);
+  std::visit(
+      [&](const auto& one) {
+        Passed(one.time);
+        recorded_ = std::max(recorded_, one.time);
+      },
+      record);
   auto breach = std::visit([&](const auto& one) { return Take(one); }, record);
   if (breach) return breach;
   for (const auto& [id, grant] : grants_) {
@@ -113,14 +119,22 @@ std::optional<Breach> Books::Take(const ledger::IntentRecord& record) {
   if (record.wallet) {
     if (auto breach = Hold(record.request, *record.wallet, record.time)) return breach;
   }
-  open_[record.request] = {.key = record.key,
-                           .price_id = record.price_id,
-                           .hold = record.hold,
-                           .output_tokens_bound = record.output_tokens_bound,
-                           .delivered = {},
-                           .position = position_,
-                           .wallet = record.wallet,
-                           .idempotency = record.idempotency};
+  Open open{.key = record.key,
+            .price_id = record.price_id,
+            .hold = record.hold,
+            .output_tokens_bound = record.output_tokens_bound,
+            .delivered = {},
+            .position = position_,
+            .wallet = record.wallet,
+            .idempotency = record.idempotency,
+            .input_tokens_bound = record.input_tokens_bound};
+  if (record.quotas) {
+    open.multiplier_ppm = record.quotas->multiplier_ppm;
+    if (auto breach = quotas_.Hold(record.quotas->lines, recorded_, open.legs)) {
+      return sim::Of(breach->rule, record.request, breach->detail);
+    }
+  }
+  open_.emplace(record.request, std::move(open));
   Key& key = keys_[record.key];
   key.held += record.hold.n;
   ++key.open;
@@ -143,6 +157,9 @@ std::optional<Breach> Books::Take(const ledger::ExtendRecord& record) {
     if (auto breach = Hold(record.request, *record.wallet, record.time)) return breach;
     wallet->lines.insert(wallet->lines.end(), record.wallet->lines.begin(),
                          record.wallet->lines.end());
+  }
+  if (auto breach = quotas_.Hold(record.quotas, recorded_, found->second.legs)) {
+    return sim::Of(breach->rule, record.request, breach->detail);
   }
   found->second.hold = found->second.hold + record.hold;
   found->second.output_tokens_bound += record.output_tokens_bound;
@@ -269,6 +286,12 @@ std::optional<Breach> Books::Close(const RequestId& request, const KeyId& key,
         open.delivered ? !closed.voided && closed.usage == *open.delivered : closed.voided;
     if (!as_delivered) return sim::Of("recovery", request, "not resolved at its last checkpoint");
   }
+  const CounterBooks::Came came{.usage = closed.usage,
+                                .price = PriceByHand(prices_.at(open.price_id), closed.usage),
+                                .multiplier_ppm = open.multiplier_ppm};
+  if (auto breach = quotas_.Close(open.legs, closed.quotas, closed.voided ? nullptr : &came)) {
+    return sim::Of(breach->rule, request, breach->detail);
+  }
   if (open.wallet) {
     ledger::Sum left = closed.wallet ? closed.wallet->charged.n : 0;
     for (const ledger::HoldLine& line : open.wallet->lines) {
@@ -286,6 +309,8 @@ std::optional<Breach> Books::Close(const RequestId& request, const KeyId& key,
   Closed& kept = closed_[request] = closed;
   kept.position = position_;
   kept.output_tokens_bound = open.output_tokens_bound;
+  kept.legs = open.legs;
+  kept.multiplier_ppm = open.multiplier_ppm;
   open_.erase(found);
   return std::nullopt;
 }
@@ -296,13 +321,16 @@ std::optional<Breach> Books::Take(const ledger::SettleRecord& record) {
                 .overrun = record.overrun,
                 .usage = record.usage,
                 .wallet = record.wallet,
+                .quotas = record.quotas,
                 .cause = record.cause},
                {});
 }
 
 std::optional<Breach> Books::Take(const ledger::VoidRecord& record) {
-  return Close(record.request, record.key, std::nullopt,
-               {.usage = record.usage, .voided = true, .cause = record.cause}, record.released);
+  return Close(
+      record.request, record.key, std::nullopt,
+      {.usage = record.usage, .quotas = record.quotas, .voided = true, .cause = record.cause},
+      record.released);
 }
 
 std::optional<Breach> Books::Take(const ledger::FundRecord& record) {

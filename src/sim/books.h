@@ -15,6 +15,8 @@
 #include "config/price_codec.h"
 #include "ledger/account.h"
 #include "ledger/record.h"
+#include "sim/breach.h"
+#include "sim/counter_books.h"
 
 namespace weir::sim {
 
@@ -23,12 +25,6 @@ NanoUsd PriceByHand(const config::Price& price, const Usage& usage);
 // What a wallet pays for it: tokens, or the exact price, times millionths; rounded up once.
 std::int64_t WalletPriceByHand(ledger::Unit unit, std::int64_t multiplier_ppm,
                                const config::Price& price, const Usage& usage);
-
-// A rule of the ledger that was broken.
-struct Breach {
-  std::string rule;  // short and stable: the shrinker compares it
-  std::string detail;
-};
 
 class Books {
  public:
@@ -57,6 +53,9 @@ class Books {
     std::uint64_t position = 0;
     std::optional<ledger::WalletHold> wallet = {};  // with the lines of extensions
     std::optional<ledger::IdempotencyUse> idempotency = {};
+    std::int64_t input_tokens_bound = 0;
+    std::int64_t multiplier_ppm = 1'000'000;   // of what policies count
+    std::vector<CounterBooks::Leg> legs = {};  // of counters
     ledger::Sum wallet_held() const;
   };
   struct Closed {
@@ -64,14 +63,17 @@ class Books {
     NanoUsd overrun;
     Usage usage;
     std::optional<ledger::WalletCharge> wallet = {};
+    std::vector<ledger::Amount> quotas = {};  // used of each of its legs; none: nothing
+    std::vector<CounterBooks::Leg> legs = {};
+    std::int64_t multiplier_ppm = 1'000'000;
     std::int64_t output_tokens_bound = 0;
     bool voided = false;
     ledger::ResolveCause cause = ledger::ResolveCause::kSettled;
     std::uint64_t position = 0;
   };
 
-  // The next record. Checks I3, I4, I5, I10, I19, I24 and what recovery may charge; after a breach
-  // the books are no longer of use.
+  // The next record. Checks I3, I4, I5, I9, I10, I17, I18, I19, I24 and what recovery may charge;
+  // after a breach the books are no longer of use.
   std::optional<Breach> Add(const ledger::Record& record);
   // Somebody asked at this time: Idempotency-Keys that are older than a day may be free.
   void Passed(Instant now) { latest_ = std::max(latest_, now); }
@@ -81,6 +83,9 @@ class Books {
   const std::map<RequestId, Open>& unresolved() const { return open_; }
   const std::map<RequestId, Closed>& resolved() const { return closed_; }
   const std::map<ledger::GrantId, Grant>& grants() const { return grants_; }
+  const CounterBooks& quotas() const { return quotas_; }
+  // The latest time of the records: what windows go by.
+  Instant recorded() const { return recorded_; }
   Key Of(const KeyId& key) const;
 
  private:
@@ -90,9 +95,15 @@ class Books {
   std::optional<Breach> Take(const ledger::VoidRecord& record);
   std::optional<Breach> Take(const ledger::FundRecord& record);
   std::optional<Breach> Take(const ledger::ExtendRecord& record);
-  std::optional<Breach> Take(const ledger::CounterRecord&) { return std::nullopt; }
-  std::optional<Breach> Take(const ledger::WindowRecord&) { return std::nullopt; }
-  std::optional<Breach> Take(const ledger::AlertRecord&) { return std::nullopt; }
+  std::optional<Breach> Take(const ledger::CounterRecord& record) {
+    return quotas_.Take(record, recorded_);
+  }
+  std::optional<Breach> Take(const ledger::WindowRecord& record) {
+    return quotas_.Take(record, recorded_);
+  }
+  std::optional<Breach> Take(const ledger::AlertRecord& record) {
+    return quotas_.Take(record, recorded_, position_);
+  }
   std::optional<Breach> Take(const ledger::PriceRecord& record);
   std::optional<Breach> Take(const ledger::GrantRecord& record);
   std::optional<Breach> Take(const ledger::GrantEndRecord& record);
@@ -112,7 +123,9 @@ class Books {
     Instant since;
   };
   std::map<Id128, KeyUse> key_uses_;
+  CounterBooks quotas_;
   Instant latest_;
+  Instant recorded_;
   std::uint64_t position_ = 0;
 };
 

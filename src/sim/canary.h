@@ -21,6 +21,9 @@ enum class Canary : std::uint8_t {
   kCreditTwice,   // what a wallet's hold is released of is credited twice
   kForgetKey,     // a start does not know the Idempotency-Keys of before
   kExtendAbove,   // an extension is granted that nothing pays for
+  kSkipPolicy,    // an admission is not held on the last of the policies it meets
+  kTellTwice,     // a threshold that is crossed is told twice
+  kForgetUse,     // a start does not know what was used of counters
 };
 
 struct CanaryInfo {
@@ -40,6 +43,9 @@ inline constexpr auto kCanaries = std::to_array<CanaryInfo>({
     {Canary::kCreditTwice, "credit-twice", 50},
     {Canary::kForgetKey, "forget-key", 500},
     {Canary::kExtendAbove, "extend-above-balance", 500},
+    {Canary::kSkipPolicy, "skip-policy", 50},
+    {Canary::kTellTwice, "tell-twice", 100},
+    {Canary::kForgetUse, "forget-use", 200},
 });
 
 inline std::optional<Canary> ParseCanary(std::string_view name) {

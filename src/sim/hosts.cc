@@ -82,18 +82,18 @@ bool CreditHost::Start(bool cut_off) {
       }
     }
     ledger::Record told = record;
-    if (options_.canary == Canary::kForgetKey) {
-      if (auto* intent = std::get_if<ledger::IntentRecord>(&told)) intent->idempotency.reset();
-    }
+    SpoilReplay(told);
     if (const auto problem = machine_->Replay(told)) {
       auditor_.Report("replay", *problem);
       return true;
     }
   }
   auditor_.OnReplayed(*machine_);
+  auditor_.OnAlerts(machine_->TakeAlerts());
   std::uint64_t first = machine_->last_position().n + 1;
   machine_->ResolveOpen(executor_.WallNow(), queue_);
   auditor_.OnResolved(queue_.bytes, *machine_);
+  auditor_.OnAlerts(machine_->TakeAlerts());
   if (queue_.count > 0 && !cut_off) {
     const store::JournalBatch batch{
         .first_position = first, .count = queue_.count, .records = queue_.bytes};
@@ -123,12 +123,21 @@ void CreditHost::Die() {
       {.first_position = batch_first_, .count = batch_.count, .records = batch_.bytes});
 }
 
+// Plants the canaries that change what a start is told.
+void CreditHost::SpoilReplay(ledger::Record& record) const {
+  auto* const intent = std::get_if<ledger::IntentRecord>(&record);
+  auto* const settle = std::get_if<ledger::SettleRecord>(&record);
+  if (options_.canary == Canary::kForgetKey && intent != nullptr) intent->idempotency.reset();
+  if (options_.canary == Canary::kForgetUse && settle != nullptr) settle->quotas.clear();
+}
+
 // Plants the canaries that change what is written. `from`: where the command's records begin.
 void CreditHost::SpoilRecords(std::size_t from) {
   const bool above = options_.canary == Canary::kChargeAbove;
   const bool twice = options_.canary == Canary::kReleaseTwice;
   const bool credit = options_.canary == Canary::kCreditTwice;
-  if (!above && !twice && !credit) return;
+  const bool tell = options_.canary == Canary::kTellTwice;
+  if (!above && !twice && !credit && !tell) return;
   std::span<const std::uint8_t> bytes = std::span(queue_.bytes).subspan(from);
   ledger::RecordBuffer spoiled;
   while (!bytes.empty()) {
@@ -144,7 +153,8 @@ void CreditHost::SpoilRecords(std::size_t from) {
       charged = std::max<std::int64_t>(charged - released, 0);
     }
     ledger::Encode(*record, spoiled);
-    if (twice && std::holds_alternative<ledger::VoidRecord>(*record)) {
+    if ((twice && std::holds_alternative<ledger::VoidRecord>(*record)) ||
+        (tell && std::holds_alternative<ledger::AlertRecord>(*record))) {
       ledger::Encode(*record, spoiled);
       ++queue_.count;
     }
@@ -165,6 +175,12 @@ gateway::AdmitReply CreditHost::Admit(const gateway::AdmitCommand& command) {
   if (options_.canary == Canary::kStaleBudget) {
     const auto standing = machine_->Standing(command.key);
     if (standing && standing->requests_open > 0) told.limits.budget.reset();
+  }
+  if (options_.canary == Canary::kSkipPolicy && !command.quotas.empty()) {
+    // Kept, because a request that grows asks by them.
+    auto& kept = quotas_told_[command.request];
+    kept.assign(command.quotas.begin(), command.quotas.end() - 1);
+    told.quotas = kept;
   }
   reply = machine_->Admit(told, executor_.WallNow(), queue_);
   auditor_.OnAdmit(command, reply, std::span(queue_.bytes).subspan(from), *machine_);
@@ -188,6 +204,7 @@ gateway::SettleReply CreditHost::Settle(const gateway::SettleCommand& command) {
   last_settlement_ = reply.position;
   SpoilRecords(from);
   auditor_.OnCommand(std::span(queue_.bytes).subspan(from), *machine_);
+  auditor_.OnAlerts(machine_->TakeAlerts());
   Urge();
   return reply;
 }

@@ -70,6 +70,7 @@ class CreditHost final : public gateway::Credit {
   void Write();
   void WakeWaiters();
   void SpoilRecords(std::size_t from);
+  void SpoilReplay(ledger::Record& record) const;
   void PlantExtension(const gateway::ExtendCommand& command, gateway::ExtendReply& reply);
 
   Executor& executor_;
@@ -94,6 +95,7 @@ class CreditHost final : public gateway::Credit {
     std::int64_t wallet_held = 0;
   };
   std::map<RequestId, Admitted> admitted_;
+  std::map<RequestId, std::vector<policy::QuotaUse>> quotas_told_;
   Tick begun_;
   Tick due_ = kNoDeadline;
   Timer timer_;

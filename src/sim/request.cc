@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "sim/draw.h"
+#include "sim/policy_plan.h"
 #include "sim/upstreams.h"
 
 namespace weir::sim {
@@ -43,6 +44,9 @@ Request MakeRequest(std::uint64_t seed, FaultSet faults) {
   request.body += broken && fault == 2 ? "" : "}";
   request.stream = stream;
   if (draw.Chance(400)) request.idempotency = fmt::format("once-{:x}", seed);
+  Draw who(SeedOf(seed, 9));
+  if (who.Chance(600)) request.user = UserName(static_cast<std::size_t>(who.Below(kUsers)));
+  if (who.Chance(400)) request.action = ActionName(static_cast<std::size_t>(who.Below(kActions)));
   return request;
 }
 
@@ -91,6 +95,8 @@ std::string DescribeRequest(const Schedule& schedule, const Action& action) {
   const bool stream = request.body.find("\"stream\":true") != std::string::npos;
   std::string text = fmt::format("request   k{} {} {}, {} bytes", request.key, request.path,
                                  stream ? "stream" : "json", request.body.size());
+  if (!request.user.empty()) text += ", of " + request.user;
+  if (!request.action.empty()) text += ", of action " + request.action;
   if (plan.body_fails) text += ", the body fails";
   if (plan.hangs_up_after) {
     text += fmt::format(", hangs up after {} us", plan.hangs_up_after->ns / 1000);

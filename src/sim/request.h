@@ -23,6 +23,8 @@ struct Request {
   std::string path;
   std::string body;
   std::string idempotency;  // the Idempotency-Key; empty: none
+  std::string user;         // as it says itself; empty: it does not
+  std::string action;       // of which it is a part; empty: of one of its own
 };
 
 // The same Idempotency-Key once more.

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "sim/draw.h"
+#include "sim/policy_plan.h"
 
 namespace weir::sim {
 namespace {
@@ -20,7 +21,7 @@ constexpr KindFault kActionFaults[] = {
     {Kind::kDiskFull, Fault::kDiskFull},   {Kind::kDiskBroken, Fault::kDiskBroken},
     {Kind::kClockJump, Fault::kClockJump}, {Kind::kDrain, Fault::kDrain},
     {Kind::kReload, Fault::kReload},       {Kind::kBudgetChange, Fault::kBudgetChange},
-    {Kind::kGrants, Fault::kGrants},
+    {Kind::kGrants, Fault::kGrants},       {Kind::kPolicyChange, Fault::kPolicyChange},
 };
 
 void DrawWallets(Draw draw, Settings& settings) {
@@ -31,6 +32,16 @@ void DrawWallets(Draw draw, Settings& settings) {
     hold = draw.Chance(500) ? config::HoldRule::kStrict : config::HoldRule::kAdaptive;
   }
   settings.shared_wallet = draw.Chance(300);
+}
+
+// How long it is from one action to the next, at most. With policies it may be long enough that
+// their windows turn.
+Duration DrawPolicySettings(Draw draw, Duration gap, Settings& settings) {
+  settings.policies_seed = draw.Next();
+  settings.policies = DrawPolicies(settings.policies_seed);
+  settings.attempts = draw.Chance(500) ? 10 : draw.Between(1, 4);
+  const bool long_gaps = draw.Chance(350);
+  return long_gaps && !settings.policies.empty() ? Seconds(90) : gap;
 }
 
 Settings MakeSettings(Draw draw, FaultSet faults) {
@@ -134,7 +145,8 @@ Schedule MakeSchedule(std::uint64_t seed, std::uint32_t actions) {
   for (const KindFault& entry : kActionFaults) {
     if (schedule.faults.Has(entry.fault)) faults.push_back(entry.kind);
   }
-  const Duration gap = draw.Chance(500) ? Milliseconds(50) : Seconds(1);
+  const Duration short_gap = draw.Chance(500) ? Milliseconds(50) : Seconds(1);
+  const Duration gap = DrawPolicySettings(Draw(SeedOf(seed, 13)), short_gap, schedule.settings);
   const std::int64_t fault_share = draw.Between(20, 200);
   Tick at = Tick{0} + Seconds(2);
   for (std::uint32_t number = 0; number < actions; ++number) {

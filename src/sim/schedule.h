@@ -43,6 +43,7 @@ enum class Fault : std::uint8_t {
   kGrants,         // of wallets: given, given again, revoked, ended while the run goes on
   kRepliesLost,    // what was kept for an Idempotency-Key is gone
   kCallerRepeats,  // the same key again: while it runs, after its end, after a crash, another body
+  kPolicyChange,   // of quota policies: limits, rules, which there are, what is approved on top
   kCount
 };
 
@@ -76,6 +77,7 @@ inline constexpr auto kFaultNames = std::to_array<FaultName>({
     {Fault::kGrants, "grants"},
     {Fault::kRepliesLost, "replies-lost"},
     {Fault::kCallerRepeats, "caller-repeats"},
+    {Fault::kPolicyChange, "policy-change"},
 });
 static_assert(kFaultNames.size() == static_cast<std::size_t>(Fault::kCount));
 
@@ -108,8 +110,11 @@ struct Settings {
   std::int64_t accounts = 2;
   std::int64_t account_slots = 0;  // calls at once of each account; 0: unlimited
   std::int64_t queue_size = 0;
-  Duration commit_time;  // of the journal, at most
-  Duration think_time;   // of upstreams, at most
+  std::int64_t attempts = 10;            // of a request; twice as many at limits
+  std::vector<config::Policy> policies;  // at the start
+  std::uint64_t policies_seed = 0;       // of which they are some
+  Duration commit_time;                  // of the journal, at most
+  Duration think_time;                   // of upstreams, at most
 };
 
 struct Action {
@@ -124,6 +129,7 @@ struct Action {
     kReload,
     kBudgetChange,
     kGrants,
+    kPolicyChange,
   };
   std::uint32_t number = 0;  // its name in --only; its place in the schedule of the seed
   Kind kind = Kind::kRequest;

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <set>
+#include <string>
+#include <vector>
 
+#include "sim/policy_plan.h"
 #include "sim/shrink.h"
 
 namespace weir::sim {
@@ -62,6 +65,70 @@ TEST(Schedule, OnlyText_ThatIsNone_IsRefused) {
     Schedule schedule = MakeSchedule(3, 20);
     EXPECT_FALSE(KeepOnly(schedule, text)) << text;
   }
+}
+
+TEST(PolicyPlan, AllKinds_AreDrawn) {
+  std::set<config::QuotaUnit> units;
+  std::set<config::WindowKind> windows;
+  std::set<config::PolicyAction> actions;
+  std::set<std::size_t> counts;
+  int sliding = 0;
+  int shadow = 0;
+  int firm = 0;
+  int retries = 0;
+  int shared = 0;
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    const auto policies = DrawPolicies(seed);
+    counts.insert(policies.size());
+    for (const config::Policy& policy : policies) {
+      units.insert(policy.unit);
+      windows.insert(policy.window.kind);
+      actions.insert(policy.action);
+      sliding += policy.window.sliding;
+      shadow += policy.shadow;
+      firm += policy.cap == config::CapKind::kFirm;
+      retries += policy.retry.attempts.has_value();
+      shared += policy.per.empty();
+      EXPECT_GE(policy.limit, 0);
+      EXPECT_TRUE(policy.unit != config::QuotaUnit::kConcurrent ||
+                  policy.window.kind == config::WindowKind::kLifetime);
+      EXPECT_TRUE(std::ranges::is_sorted(policy.alert_percent));
+      EXPECT_FALSE(DescribePolicy(policy).empty());
+    }
+  }
+  EXPECT_EQ(units.size(), 10U);
+  EXPECT_EQ(windows.size(), 6U);
+  EXPECT_EQ(actions.size(), 4U);
+  EXPECT_EQ(counts.size(), kPolicies + 1);
+  for (const int some : {sliding, shadow, firm, retries, shared}) EXPECT_GT(some, 30);
+}
+
+TEST(PolicyPlan, AChange_LeavesWhatIsCounted) {
+  std::set<std::string> ids;
+  std::size_t raised = 0;
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    auto policies = DrawPolicies(seed);
+    std::vector<config::Raise> raises;
+    for (std::uint64_t n = 0; n < 40; ++n) {
+      ChangePolicies(seed * 100 + n, seed, Instant{7}, policies, raises);
+      raised += raises.size();
+      ids.clear();
+      for (const config::Policy& policy : policies) {
+        ids.insert(policy.id);
+        const config::Policy first =
+            DrawPolicy(seed, static_cast<std::size_t>(policy.id.back() - '0'));
+        EXPECT_EQ(policy.unit, first.unit);
+        EXPECT_EQ(policy.per, first.per);
+        EXPECT_EQ(policy.match, first.match);
+        EXPECT_EQ(policy.alert_percent, first.alert_percent);
+        EXPECT_EQ(policy.window.kind, first.window.kind);
+        EXPECT_EQ(policy.window.sliding, first.window.sliding);
+        EXPECT_EQ(policy.window.every, first.window.every);
+      }
+      EXPECT_EQ(ids.size(), policies.size());
+    }
+  }
+  EXPECT_GT(raised, 50U);
 }
 
 TEST(Fault, Names_AreUnique_AndReadAgain) {

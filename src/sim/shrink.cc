@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/policy_plan.h"
 #include "sim/request.h"
 
 namespace weir::sim {
@@ -36,6 +37,8 @@ std::optional<Fault> FaultOf(Kind kind) {
       return Fault::kBudgetChange;
     case Kind::kGrants:
       return Fault::kGrants;
+    case Kind::kPolicyChange:
+      return Fault::kPolicyChange;
   }
   return std::nullopt;
 }
@@ -111,11 +114,12 @@ Shrunk Shrink(Simulator& simulator, Schedule schedule, std::uint64_t runs_max) {
 std::string Describe(const Schedule& schedule) {
   const Settings& settings = schedule.settings;
   std::string text = fmt::format(
-      "settings  durability {}, on_hang_up {}, {} accounts with {} slots, a queue of {}\n"
+      "settings  durability {}, on_hang_up {}, {} accounts with {} slots, a queue of {}, {} "
+      "attempts\n"
       "faults    {}\n",
       settings.durability == config::Durability::kProcess ? "process" : "power",
       RuleName(settings.hang_up_rule), settings.accounts, settings.account_slots,
-      settings.queue_size, FaultsText(schedule.faults));
+      settings.queue_size, settings.attempts, FaultsText(schedule.faults));
   for (std::size_t i = 0; i < settings.keys.size(); ++i) {
     const config::KeyLimits& limits = settings.keys[i];
     constexpr std::string_view kWallets[] = {"no wallet", "quota tokens", "dollars"};
@@ -126,6 +130,9 @@ std::string Describe(const Schedule& schedule) {
         limits.requests_per_minute, limits.tokens_per_minute, kWallets[package],
         settings.holds[package] == config::HoldRule::kStrict ? "strict" : "adaptive",
         settings.shared_wallet && i < 2 ? ", shared workspace" : "");
+  }
+  for (const config::Policy& policy : settings.policies) {
+    text += "policy " + DescribePolicy(policy) + "\n";
   }
   for (const Action& action : schedule.actions) {
     const auto fault = FaultOf(action.kind);

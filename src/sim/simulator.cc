@@ -16,6 +16,7 @@
 #include "identity/key_record.h"
 #include "sim/caller.h"
 #include "sim/hosts.h"
+#include "sim/policy_plan.h"
 #include "sim/replies.h"
 #include "sim/request.h"
 #include "sim/upstreams.h"
@@ -52,9 +53,22 @@ std::string PackageName(std::size_t package) { return fmt::format("p{}", package
 
 std::string SecretOf(std::size_t key) { return fmt::format("secret-of-{}", key); }
 
-std::shared_ptr<const config::Config> MakeConfig(const Settings& settings, std::uint64_t seed,
-                                                 std::uint32_t version, config::HangUpRule rule) {
+// What the operator may change while it runs.
+struct Deployment {
+  std::uint64_t seed = 0;  // of prices and multipliers
+  std::uint32_t version = 1;
+  config::HangUpRule rule = config::HangUpRule::kAbortAndBillObserved;
+  std::vector<config::Policy> policies;
+  std::vector<config::Raise> raises;
+};
+
+std::shared_ptr<const config::Config> MakeConfig(const Settings& settings,
+                                                 const Deployment& deployment) {
+  const auto& [seed, version, rule, policies, raises] = deployment;
   config::Config config;
+  config.policies = policies;
+  config.raises = raises;
+  config.fallback.attempts = settings.attempts;
   config.hang_up_rule = rule;
   config.durability = settings.durability;
   config.useful_output_tokens_min = 16;
@@ -141,6 +155,8 @@ class World {
     std::string path;
     std::string authorization;
     std::string idempotency;
+    std::string user;
+    std::string action;
     gateway::RequestHead head;
     std::shared_ptr<const gateway::Snapshot> snapshot;
     gateway::Exchange x;
@@ -156,12 +172,15 @@ class World {
   Root Serve(Call& call);
   void OnServed(Call& call);
   void NotePayer(const Request& request, CallTruth& truth) const;
+  void NoteAsker(const Request& request, CallTruth& truth) const;
   void Crash(bool power);
   void Restart(bool power_cut_may_lose, std::uint64_t lost, bool repeated);
   void Drain();
   void PollDrain(int left);
   void FillDisk(Duration how_long);
   void Reload(std::uint64_t seed);
+  void ChangePolicies(std::uint64_t seed);
+  void Configure();
   void SetBudget(std::uint64_t seed);
   void GiveAtStart();
   void Give(std::size_t key, std::uint64_t seed);
@@ -184,8 +203,8 @@ class World {
   std::array<config::KeyLimits, kKeys + 1> limits_;
   identity::KeyTable keys_;
   std::vector<identity::KeyRecord> records_;
+  Deployment deployment_;
   std::shared_ptr<const config::Config> config_;
-  std::uint32_t config_version_ = 1;
   std::shared_ptr<const gateway::Snapshot> snapshot_;
   SimUpstreams upstreams_;
   SimReplies replies_;
@@ -219,8 +238,11 @@ World::World(const Schedule& schedule, Canary canary, dialect::RequestReader& re
       disk_(schedule.settings.durability, SeedOf(schedule.seed, 4)),
       auditor_(executor_, disk_),
       draw_(SeedOf(schedule.seed, 5)),
-      config_(MakeConfig(schedule.settings, SeedOf(schedule.seed, 6), 1,
-                         schedule.settings.hang_up_rule)),
+      deployment_{.seed = SeedOf(schedule.seed, 6),
+                  .rule = schedule.settings.hang_up_rule,
+                  .policies = schedule.settings.policies,
+                  .raises = {}},
+      config_(MakeConfig(schedule.settings, deployment_)),
       upstreams_(executor_, auditor_,
                  {.faults = schedule.faults, .think_time = schedule.settings.think_time}),
       replies_(executor_, SeedOf(schedule.seed, 8), schedule.faults.Has(Fault::kRepliesLost)) {
@@ -234,6 +256,8 @@ World::World(const Schedule& schedule, Canary canary, dialect::RequestReader& re
                             .expires_at = {},
                             .workspace = schedule.settings.shared_wallet && i < 2 ? "shared" : "",
                             .package = PackageName(i < kKeys ? schedule.settings.packages[i] : 0),
+                            .attributes = {{config::Dimension::kTeam, TeamOf(i)}},
+                            .metadata = config::BitOf(config::Dimension::kUser),
                             .limits = limits_[i]};
     ids_[i] = KeyId{{7, i + 1}};
     records_.push_back(identity::MakeKeyWithSecret(wanted, ids_[i], "wr_", *pepper_,
@@ -365,6 +389,8 @@ void World::Do(const Action& action) {
       return SetBudget(action.seed);
     case Kind::kGrants:
       return ChangeGrants(action.seed);
+    case Kind::kPolicyChange:
+      return ChangePolicies(action.seed);
   }
 }
 
@@ -414,6 +440,8 @@ void World::StartCall(CallSpec spec) {
   call.truth = &auditor_.OnCall(x.id, known ? ids_[request.key] : KeyId{},
                                 known ? limits_[request.key] : config::KeyLimits{});
   if (known) NotePayer(request, *call.truth);
+  if (known) NoteAsker(request, *call.truth);
+  call.truth->asked_at = x.started_at;
   if (!request.idempotency.empty()) {
     call.truth->idempotency = request.idempotency;
     call.truth->asked = request.path + "\n" + request.body;
@@ -432,6 +460,10 @@ void World::StartCall(CallSpec spec) {
   call.head.headers = {{"authorization", call.authorization},
                        {"content-type", "application/json"},
                        {kCallHeader, call.number}};
+  call.user = std::move(request.user);
+  call.action = std::move(request.action);
+  if (!call.user.empty()) call.head.headers.push_back({"x-weir-user", call.user});
+  if (!call.action.empty()) call.head.headers.push_back({"x-weir-action-id", call.action});
   call.idempotency = std::move(request.idempotency);
   if (!call.idempotency.empty()) {
     call.head.headers.push_back({"idempotency-key", call.idempotency});
@@ -487,6 +519,22 @@ void World::NotePayer(const Request& request, CallTruth& truth) const {
   truth.wallet = gateway::WalletUse{.wallet = gateway::WalletOf(records_[request.key], *unit),
                                     .rate = {*unit, config_->models[request.model].multiplier.ppm},
                                     .low = {}};
+  for (const std::string& model : ModelsFor(*config_, ModelName(request.model))) {
+    truth.multipliers.push_back(config_->FindModel(model)->multiplier.ppm);
+  }
+}
+
+// What policies may look at, for the auditor.
+void World::NoteAsker(const Request& request, CallTruth& truth) const {
+  truth.config = config_;
+  truth.asker = {
+      .key = records_[request.key].name,
+      .workspace = records_[request.key].workspace,
+      .team = TeamOf(request.key),
+      .user = request.user,
+      .action = request.action,
+      .model = ModelName(request.model),
+      .endpoint = request.path.ends_with("/responses") ? "responses" : "chat_completions"};
 }
 
 // ---- grants -------------------------------------------------------------------------------------
@@ -586,9 +634,20 @@ void World::FillDisk(Duration how_long) {
 }
 
 void World::Reload(std::uint64_t seed) {
-  ++config_version_;
-  config_ = MakeConfig(schedule_.settings, seed, config_version_,
-                       static_cast<config::HangUpRule>(Draw(seed).Below(3)));
+  ++deployment_.version;
+  deployment_.seed = seed;
+  deployment_.rule = static_cast<config::HangUpRule>(Draw(seed).Below(3));
+  Configure();
+}
+
+void World::ChangePolicies(std::uint64_t seed) {
+  sim::ChangePolicies(seed, schedule_.settings.policies_seed, executor_.WallNow(),
+                      deployment_.policies, deployment_.raises);
+  Configure();
+}
+
+void World::Configure() {
+  config_ = MakeConfig(schedule_.settings, deployment_);
   if (node_) node_->accounts.Configure(config_);
   Publish();
 }

@@ -52,6 +52,11 @@ TEST(Simulator, SomeHundredSchedules_BreakNoRule_AndMeetEverything) {
     sum.extensions += outcome.counts.extensions;
     sum.out_of_hold += outcome.counts.out_of_hold;
     sum.replays += outcome.counts.replays;
+    sum.counters += outcome.counts.counters;
+    sum.windows += outcome.counts.windows;
+    sum.quota_lines += outcome.counts.quota_lines;
+    sum.alerts += outcome.counts.alerts;
+    sum.policy_refusals += outcome.counts.policy_refusals;
     crashes += outcome.crashes;
     power_cuts += outcome.power_cuts;
   }
@@ -65,6 +70,11 @@ TEST(Simulator, SomeHundredSchedules_BreakNoRule_AndMeetEverything) {
   EXPECT_GT(sum.extensions, 20U);
   EXPECT_GT(sum.out_of_hold, 0U);
   EXPECT_GT(sum.replays, 100U);
+  EXPECT_GT(sum.counters, 500U);
+  EXPECT_GT(sum.windows, sum.counters + 200);  // they turn, or get other limits
+  EXPECT_GT(sum.quota_lines, 2000U);
+  EXPECT_GT(sum.alerts, 200U);
+  EXPECT_GT(sum.policy_refusals, 500U);
   EXPECT_GT(crashes, 300U);
   EXPECT_GT(power_cuts, 30U);
 }

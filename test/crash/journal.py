@@ -16,8 +16,16 @@ Record = collections.namedtuple("Record", "kind time request key price fields us
 Price = collections.namedtuple("Price", "version input cached_input cache_write output per_request audio_second")
 Usage = collections.namedtuple("Usage", "source input cached_input cache_write output reasoning audio_ms")
 WalletHold = collections.namedtuple("WalletHold", "wallet unit multiplier_ppm lines")  # lines: [(grant, amount)]
-INTENT, CHECKPOINT, SETTLE, VOID, FUND, PRICE, GRANT, GRANT_END, EXTEND = range(1, 10)
+INTENT, CHECKPOINT, SETTLE, VOID, FUND, PRICE, GRANT, GRANT_END, EXTEND, COUNTER, WINDOW, ALERT = range(1, 13)
 NANO_USD, QUOTA_TOKEN = 0, 1
+# Of policies: what is counted, over what, and how a limit is kept.
+UNITS = ("requests", "input_tokens", "output_tokens", "total_tokens", "cached_tokens", "uncached_tokens", "usd",
+         "credits", "quota_tokens", "concurrent", "context_tokens", "images", "video_jobs", "video_seconds",
+         "video_rerenders", "audio_seconds", "embeddings", "attempts", "fallback_attempts", "fallback_spend")
+WINDOWS = ("minute", "hour", "day", "week", "month", "campaign", "lifetime", "request", "action")
+RULES = ("none", "hard", "firm")
+QUOTA_LINES, QUOTA_LEGS = 128, 1024  # of one record, of one request
+NEVER = 2**63 - 1
 # The figures of a usage of version 3, in the order of their bits. A Usage has the first six; the workloads
 # here have none of the others, and a record that has one is refused.
 FIGURES = 12
@@ -60,7 +68,7 @@ class Reader:
         return Price(*plain, self.audio())
 
     def usage(self):
-        if self.version == 3:
+        if self.version >= 3:
             return self.sparse_usage()
         plain = [self.take("B"), *(self.varint() for _ in Usage._fields[1:-1])]
         return Usage(*plain, self.audio())
@@ -89,11 +97,38 @@ class Reader:
         return WalletHold(wallet, unit, multiplier, [(self.id(), self.varint()) for _ in range(count)])
 
     def with_(self, known):
-        """What follows a record of version 3: bit 0 a wallet, bit 1 an Idempotency-Key."""
+        """What follows a record of version 3 or 4: bit 0 a wallet, bit 1 an Idempotency-Key, bit 2 what policies
+        count. Version 4 always has the last, version 3 never."""
         bits = self.take("B")
-        if bits & ~known:
-            raise ValueError(f"a record with {bits:#x}")
+        if bits & ~(known | 4) or bool(bits & 4) != (self.version == 4):
+            raise ValueError(f"a record of version {self.version} with {bits:#x}")
         return bits
+
+    def text(self, most):
+        length = self.varint()
+        if length > most or self.at + length > len(self.data):
+            raise ValueError(f"a text of {length} bytes")
+        self.at += length
+        return self.data[self.at - length:self.at].decode("ascii")
+
+    def counted(self, most):
+        count = self.varint()
+        if not 0 < count <= most:
+            raise ValueError(f"{count} lines")
+        return range(count)
+
+    def quota_lines(self):
+        """[(counter, amount)]"""
+        return [(self.varint(), self.varint()) for _ in self.counted(QUOTA_LINES)]
+
+    def quota_use(self):
+        return [self.varint() for _ in self.counted(QUOTA_LEGS)]
+
+    def one_of(self, names):
+        value = self.take("B")
+        if value >= len(names):
+            raise ValueError(f"{value} is none of {names}")
+        return names[value]
 
 
 def price_of_bytes(data):
@@ -116,8 +151,30 @@ def fnv1a(data):
     return value
 
 
-def of_version_3(reader, kind, time, prices):
-    """A record about a request, a price or a grant. `prices` are those that records before it have."""
+def of_policies(reader, kind, time):
+    """A counter, a window of one, or a threshold that was crossed."""
+    fields = {"number": reader.varint()}
+    if fields["number"] >> 32:
+        raise ValueError(f"counter {fields['number']}")
+    if kind == COUNTER:
+        fields |= {"counter": reader.id(), "unit": reader.one_of(UNITS), "window": reader.one_of(WINDOWS),
+                   "bucket_ns": reader.varint(), "policy": reader.text(128), "values": reader.text(1024)}
+    elif kind == WINDOW:
+        fields["starts_at"], fields["ends_at"] = reader.take("qq")
+        fields |= {"rule": reader.one_of(RULES), "limit": reader.varint()}
+    else:
+        fields |= {"percent": reader.take("B"), "settled": reader.varint(), "limit": reader.varint()}
+    return Record(kind, time, None, None, None, fields, None)
+
+
+def of_version_3_or_4(reader, kind, time, prices):
+    """A record about a request, a price, a grant or what policies count. `prices` are those that records before it
+    have."""
+    if (kind in (COUNTER, WINDOW, ALERT)) != (reader.version == 4 and kind not in (INTENT, SETTLE, VOID, EXTEND)):
+        raise ValueError(f"record kind {kind} of version {reader.version}")
+    if kind in (COUNTER, WINDOW, ALERT):
+        return of_policies(reader, kind, time)
+
     def price():
         identity = reader.take("Q")
         if identity not in prices:
@@ -144,7 +201,9 @@ def of_version_3(reader, kind, time, prices):
         return Record(kind, time, request, None, None, {}, reader.usage())
     if kind == EXTEND:
         fields = {"hold": reader.varint(), "output_bound": reader.varint()}
-        fields["wallet"] = reader.wallet_hold() if reader.with_(1) else None
+        bits = reader.with_(1)
+        fields["wallet"] = reader.wallet_hold() if bits & 1 else None
+        fields["quotas"] = reader.quota_lines() if bits & 4 else []
         return Record(kind, time, request, None, None, fields, None)
     key = reader.id()
     if kind == INTENT:
@@ -153,16 +212,23 @@ def of_version_3(reader, kind, time, prices):
         bits = reader.with_(3)
         fields["wallet"] = reader.wallet_hold() if bits & 1 else None
         fields["idempotency"] = (reader.id(), reader.id()) if bits & 2 else None
+        fields["multiplier_ppm"] = reader.varint() if bits & 4 else None
+        fields["quotas"] = reader.quota_lines() if bits & 4 else []
         return Record(kind, time, request, key, of, fields, None)
     if kind == SETTLE:
         of = price()
         fields = {"charged": reader.varint(), "overrun": reader.varint(), "cause": reader.take("B")}
         usage = reader.usage()
-        fields["wallet"] = (reader.varint(), reader.varint()) if reader.with_(1) else None
+        bits = reader.with_(1)
+        fields["wallet"] = (reader.varint(), reader.varint()) if bits & 1 else None
+        fields["quotas"] = reader.quota_use() if bits & 4 else []
         return Record(kind, time, request, key, of, fields, usage)
     if kind == VOID:
         fields = {"released": reader.varint(), "cause": reader.take("B")}
-        return Record(kind, time, request, key, None, fields, reader.usage())
+        usage = reader.usage()
+        # Of version 3 it ends here.
+        fields["quotas"] = reader.quota_use() if reader.version == 4 and reader.with_(0) & 4 else []
+        return Record(kind, time, request, key, None, fields, usage)
     raise ValueError(f"record kind {kind}")
 
 
@@ -174,14 +240,15 @@ def of_version_1_or_2(reader, kind, time):
     request, key, price, fields, usage = reader.id(), reader.id(), reader.price(), {}, None
     if kind == INTENT:
         fields = {name: reader.varint() for name in ("hold", "input_bound", "output_bound")}
-        fields |= {"wallet": None, "idempotency": None}
+        fields |= {"wallet": None, "idempotency": None, "quotas": []}
     elif kind == CHECKPOINT:
         usage = reader.usage()
     elif kind == SETTLE:
-        fields = {"charged": reader.varint(), "overrun": reader.varint(), "cause": reader.take("B"), "wallet": None}
+        fields = {"charged": reader.varint(), "overrun": reader.varint(), "cause": reader.take("B"), "wallet": None,
+                  "quotas": []}
         usage = reader.usage()
     elif kind == VOID:
-        fields = {"released": reader.varint(), "cause": reader.take("B")}
+        fields = {"released": reader.varint(), "cause": reader.take("B"), "quotas": []}
         usage = reader.usage()
     else:
         raise ValueError(f"record kind {kind}")
@@ -198,8 +265,8 @@ def decode(data, prices=None):
         reader = Reader(data[at:at + length])
         reader.take("H")
         reader.version, kind, time = reader.take("BBq")
-        if reader.version == 3:
-            record = of_version_3(reader, kind, time, prices)
+        if reader.version in (3, 4):
+            record = of_version_3_or_4(reader, kind, time, prices)
         elif reader.version in (1, 2):
             record = of_version_1_or_2(reader, kind, time)
         else:
