@@ -538,6 +538,11 @@ std::optional<gateway::KeyStanding> CreditHost::Standing(const KeyId& key) {
   return state_->machine.Standing(key);
 }
 
+std::int64_t CreditHost::QuotaCounters() {
+  const std::lock_guard lock(state_->mutex);
+  return static_cast<std::int64_t>(state_->machine.quotas().size());
+}
+
 gateway::CreditTotals CreditHost::Totals() {
   const std::lock_guard lock(state_->mutex);
   return state_->machine.Totals();

@@ -141,6 +141,7 @@ class CreditHost {
                                             std::size_t limit);
   std::optional<gateway::KeyStanding> Standing(const KeyId& key);
   gateway::CreditTotals Totals();
+  std::int64_t QuotaCounters();
 
   struct JournalCounters {
     std::uint64_t records = 0;

@@ -19,6 +19,7 @@
 #include "gateway/wallet_owner.h"
 #include "identity/key_record.h"
 #include "server/events.h"
+#include "server/quota_event.h"
 #include "server/steady_wall.h"
 #include "store/pepper.h"
 #include "store/sqlite_journal.h"
@@ -146,6 +147,9 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
     return now;
   };
   credit_options.keys_expected = keys_->table()->size();
+  credit_options.on_alerts = [this](const std::vector<gateway::QuotaAlert>& alerts) {
+    TellAlerts(alerts);
+  };
   auto ballast = std::make_shared<store::Ballast>(dir + "/ballast", options.ballast_bytes);
   if (options.ballast_bytes > 0) {
     if (!ballast->Restore()) {
@@ -174,6 +178,7 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   auto credit = CreditHost::Start(std::move(ledger), std::move(credit_options), found);
   if (!credit) return std::unexpected(credit.error());
   credit_ = std::move(*credit);
+  alerts_found_ = std::move(found.alerts);
   log_->Write(telemetry::Level::kInfo, "ledger opened",
               {{"records", static_cast<std::int64_t>(found.records)},
                {"batches", static_cast<std::int64_t>(found.tail.batches)},
@@ -307,7 +312,31 @@ Result<void> Server::StartCourier(const config::Config& config) {
                                                   .wall_now = WallNow});
   if (!courier) return std::unexpected(courier.error());
   courier_ = *std::move(courier);
+  // What a kill lost between the journal and the outbox.
+  const auto taken = courier_->taken();
+  std::vector<telemetry::Event> events;
+  std::int64_t last = 0;
+  for (const gateway::QuotaAlert& alert : std::exchange(alerts_found_, {})) {
+    const auto position = static_cast<std::int64_t>(alert.position.n);
+    if (!taken || position <= *taken) continue;
+    events.push_back(EventOf(alert, config));
+    last = position;
+  }
+  if (!events.empty()) courier_->Take(std::move(events), last);
   return {};
+}
+
+void Server::TellAlerts(const std::vector<gateway::QuotaAlert>& alerts) {
+  const auto now = config();
+  std::vector<telemetry::Event> events;
+  for (const gateway::QuotaAlert& alert : alerts) {
+    LogAlert(alert, *now, *log_);
+    events.push_back(EventOf(alert, *now));
+  }
+  alerts_told_.fetch_add(static_cast<std::int64_t>(alerts.size()), std::memory_order_relaxed);
+  const auto last = static_cast<std::int64_t>(alerts.back().position.n);
+  // Nobody asks before there are workers, so there is a courier by then; a start offers the rest.
+  if (courier_) courier_->Take(std::move(events), last);
 }
 
 void Server::MakeWorkers(const ServerOptions& options) {
@@ -369,6 +398,10 @@ void Server::RegisterGauges() {
                            return credit_->Totals().breakage.at(static_cast<std::size_t>(of)).n;
                          });
   }
+  metrics_->AddGauge("weir_quota_counters", "Counters of quota policies that are kept now.", "",
+                     [this] { return credit_->QuotaCounters(); });
+  metrics_->AddCounter("weir_quota_alerts_total", "Thresholds of quota policies that were crossed.",
+                       "", [this] { return alerts_told_.load(std::memory_order_relaxed); });
   pool_metrics_.Register(*metrics_, *pool_, [this] { return config(); });
   courier_->Register(*metrics_);
 }
@@ -385,6 +418,10 @@ Server::~Server() {
   if (replies_) replies_->Stop();
   for (auto& worker : workers_) worker->StopAndJoin();
   workers_.clear();
+  // The journal's thread tells of alerts until it has ended.
+  receipts_.reset();
+  teller_.reset();
+  credit_.reset();
   if (courier_) courier_->Stop();
 }
 

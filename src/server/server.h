@@ -128,6 +128,8 @@ class Server {
   void MakeWorkers(const ServerOptions& options);
   void RegisterGauges();
   void LogRest(const routing::RestBegan& rest);
+  // On the journal's thread.
+  void TellAlerts(const std::vector<gateway::QuotaAlert>& alerts);
   // The configuration that `file` and the stores give.
   config::Config InForce(const config::Config& file);
   // Puts the stores' present state on `file` and shows it to all. REQUIRES change_mutex_.
@@ -160,11 +162,13 @@ class Server {
   std::unique_ptr<store::OperatorStore> operators_;
   std::unique_ptr<store::PolicyStore> policy_store_;
   std::unique_ptr<store::RequestLog> requests_;
+  std::unique_ptr<Courier> courier_;               // what is behind it offers it events
+  std::vector<gateway::QuotaAlert> alerts_found_;  // in the journal, for the courier's start
+  std::atomic<std::int64_t> alerts_told_{0};
   std::unique_ptr<CreditHost> credit_;
   std::unique_ptr<Teller> teller_;
   std::unique_ptr<ReplyShelf> replies_;
   std::unique_ptr<ReceiptDesk> receipts_;  // its thread uses the teller
-  std::unique_ptr<Courier> courier_;       // what is behind it offers it events
   PoolMetrics pool_metrics_;
   std::unique_ptr<PoolHost> pool_;
   std::unique_ptr<SessionShared> shared_;
