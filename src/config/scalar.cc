@@ -21,11 +21,13 @@ struct Unit {
 
 constexpr std::array<Unit, 5> kByteUnits{
     {{"", 1}, {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}};
-constexpr std::array<Unit, 5> kTimeUnits{{{"us", 1'000},
+constexpr std::int64_t kNsPerDay = 86'400'000'000'000;
+constexpr std::array<Unit, 6> kTimeUnits{{{"us", 1'000},
                                           {"ms", 1'000'000},
                                           {"s", 1'000'000'000},
                                           {"m", 60'000'000'000},
-                                          {"h", 3'600'000'000'000}}};
+                                          {"h", 3'600'000'000'000},
+                                          {"d", kNsPerDay}}};
 
 std::optional<std::int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units) {
   const auto digits =
@@ -345,6 +347,65 @@ std::optional<Url> ParseUrl(std::string_view text) {
   return url;
 }
 
+namespace {
+
+// An address that is this machine's or a private network's, written out. Names are looked up when
+// they are used, and checked then.
+bool IsPrivateHost(std::string_view host) {
+  if (host == "localhost" || host.ends_with(".localhost")) return true;
+  if (host.contains(':')) {
+    return host.starts_with("::") || host.starts_with("fc") || host.starts_with("fd") ||
+           host.starts_with("fe8") || host.starts_with("fe9") || host.starts_with("fea") ||
+           host.starts_with("feb");
+  }
+  if (!IsIpv4(host)) return false;
+  std::array<std::int64_t, 4> parts{};
+  for (std::int64_t& part : parts) {
+    const auto end = std::min(host.find('.'), host.size());
+    part = ParseCount(host.substr(0, end)).value_or(0);
+    host.remove_prefix(std::min(end + 1, host.size()));
+  }
+  const auto [a, b, c, d] = parts;
+  return a == 0 || a == 10 || a == 127 || (a == 100 && b >= 64 && b < 128) ||
+         (a == 169 && b == 254) || (a == 172 && b >= 16 && b < 32) || (a == 192 && b == 168) ||
+         a >= 224;
+}
+
+}  // namespace
+
+std::string_view WebhookUrlFault(std::string_view url, bool allow_private) {
+  const auto scheme = url.find("://");
+  const auto path =
+      scheme == std::string_view::npos ? scheme : url.find_first_of("/?#", scheme + 3);
+  const auto address = ParseUrl(url.substr(0, path));
+  if (!address) return "is not a URL; write https://HOST[:PORT]/PATH, without a user";
+  if (path != std::string_view::npos &&
+      url.find_first_of("#\"<>\\^`{|}", path) != std::string_view::npos) {
+    return "has characters that a URL has not, or a fragment; leave them out";
+  }
+  if (!address->tls && !allow_private) {
+    return "is not encrypted; write https://, or allow_private: true for a receiver of your own "
+           "network";
+  }
+  if (!allow_private && IsPrivateHost(address->host)) {
+    return "is in a private network; add allow_private: true if that is meant";
+  }
+  return {};
+}
+
+bool IsWebhookSecret(std::string_view text) {
+  constexpr std::string_view kBefore = "whsec_";
+  if (!text.starts_with(kBefore)) return false;
+  text.remove_prefix(kBefore.size());
+  if (text.empty() || text.size() % 4 != 0) return false;
+  const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  const std::size_t bytes = text.size() / 4 * 3 - padding;
+  text.remove_suffix(padding);
+  return bytes >= 24 && bytes <= 64 && std::ranges::all_of(text, [](char c) {
+           return IsLetter(c) || IsDigit(c) || c == '+' || c == '/';
+         });
+}
+
 std::optional<Proxy> ParseProxy(std::string_view text) {
   auto url = ParseUrl(text);
   if (!url || url->tls || !url->path.empty()) return std::nullopt;
@@ -360,7 +421,11 @@ std::string FormatBytes(std::int64_t bytes) {
   return FormatWithUnit(bytes, std::span(kByteUnits).subspan(2));
 }
 
-std::string FormatDuration(Duration duration) { return FormatWithUnit(duration.ns, kTimeUnits); }
+std::string FormatDuration(Duration duration) {
+  // A day is written 24h; days begin to be easier to read with the second.
+  const std::size_t units = duration.ns > kNsPerDay ? kTimeUnits.size() : kTimeUnits.size() - 1;
+  return FormatWithUnit(duration.ns, std::span(kTimeUnits).first(units));
+}
 
 std::string FormatTime(Instant instant) {
   const std::int64_t seconds = instant.ns / Seconds(1).ns;

@@ -19,7 +19,8 @@ std::optional<std::int64_t> ParseCount(std::string_view text);
 // A count with B, KiB, MiB, GiB, or none, which is bytes.
 std::optional<std::int64_t> ParseBytes(std::string_view text);
 
-// A count with us, ms, s, m or h. The unit is not optional: "30" has meant both 30 s and 30 ms.
+// A count with us, ms, s, m, h or d (24 hours). The unit is not optional: "30" has meant both 30 s
+// and 30 ms.
 std::optional<Duration> ParseDuration(std::string_view text);
 
 // "2027-01-31" (its first moment, UTC) or RFC 3339 "2027-01-31T12:00:00.5+01:00", 1970..2261.
@@ -45,6 +46,13 @@ std::optional<Url> ParseUrl(std::string_view text);
 
 // "http://127.0.0.1:3128": the port is not optional, a user and a path are not read.
 std::optional<Proxy> ParseProxy(std::string_view text);
+
+// Why a webhook cannot be sent to `url`, and what to write instead; empty when it can. By its form
+// alone: where a name leads is looked at when something is sent.
+std::string_view WebhookUrlFault(std::string_view url, bool allow_private);
+
+// "whsec_" and 24 to 64 bytes in base64, as Standard Webhooks has secrets.
+bool IsWebhookSecret(std::string_view text);
 
 // "3", "0.5" or "x3", with at most six decimals.
 std::optional<Multiplier> ParseMultiplier(std::string_view text);

@@ -36,6 +36,7 @@ TEST(ParseDuration, TheUnitIsPartOfTheValue) {
   EXPECT_EQ(ParseDuration("5s"), Seconds(5));
   EXPECT_EQ(ParseDuration("30m"), Minutes(30));
   EXPECT_EQ(ParseDuration("2h"), Minutes(120));
+  EXPECT_EQ(ParseDuration("7d"), Minutes(7 * 24 * 60));
   for (const auto* bad : {"", "5", "s", "5 s", "1.5s", "-5s", "5sec", "1m30s", "5S",
                           "9223372036854775807s", "2562048h"}) {
     EXPECT_EQ(ParseDuration(bad), std::nullopt) << bad;
@@ -237,11 +238,81 @@ TEST(Format, ShortestExactForm) {
   EXPECT_EQ(FormatDuration(Seconds(75)), "75s");
   EXPECT_EQ(FormatDuration(Seconds(600)), "10m");
   EXPECT_EQ(FormatDuration(Milliseconds(1500)), "1500ms");
+  EXPECT_EQ(FormatDuration(Minutes(24 * 60)), "24h");
+  EXPECT_EQ(FormatDuration(Minutes(7 * 24 * 60)), "7d");
+  EXPECT_EQ(FormatDuration(Minutes(36 * 60)), "36h");
   EXPECT_EQ(FormatUsdPerMillion({2'500'000}), "2.50");
   EXPECT_EQ(FormatUsdPerMillion({175'000}), "0.175");
   EXPECT_EQ(FormatUsdPerMillion({1}), "0.000001");
   EXPECT_EQ(FormatUsdPerMillion({0}), "0.00");
   EXPECT_EQ(FormatAddress({"::1", 80}), "[::1]:80");
+}
+
+TEST(WebhookUrlFault, SaysWhyByTheForm) {
+  struct Case {
+    const char* url;
+    const char* fault;          // what it begins with; empty: none
+    const char* fault_private;  // the same where private networks are allowed
+  };
+  const Case cases[] = {
+      {"https://hooks.example.com", "", ""},
+      {"https://hooks.example.com/a/b%20c:d@e?x=1&y=/", "", ""},
+      {"https://hooks.example.com?x=1", "", ""},
+      {"https://8.8.8.8:8443/x", "", ""},
+      {"https://[2606:4700::1111]/x", "", ""},
+      {"http://hooks.example.com/x", "is not encrypted", ""},
+      {"https://localhost/x", "is in a private network", ""},
+      {"https://a.localhost/x", "is in a private network", ""},
+      {"https://127.0.0.1/x", "is in a private network", ""},
+      {"https://10.1.2.3/x", "is in a private network", ""},
+      {"https://172.16.0.1/x", "is in a private network", ""},
+      {"https://172.32.0.1/x", "", ""},
+      {"https://192.168.1.1/x", "is in a private network", ""},
+      {"https://169.254.169.254/latest", "is in a private network", ""},
+      {"https://100.64.0.1/x", "is in a private network", ""},
+      {"https://100.128.0.1/x", "", ""},
+      {"https://0.0.0.0/x", "is in a private network", ""},
+      {"https://224.0.0.1/x", "is in a private network", ""},
+      {"https://[::1]/x", "is in a private network", ""},
+      {"https://[::ffff:10.0.0.1]/x", "is in a private network", ""},
+      {"https://[fd00::1]/x", "is in a private network", ""},
+      {"https://[FE80::1]/x", "is in a private network", ""},
+      {"ftp://hooks.example.com/x", "is not a URL", "is not a URL"},
+      {"hooks.example.com/x", "is not a URL", "is not a URL"},
+      {"https://", "is not a URL", "is not a URL"},
+      {"https:///x", "is not a URL", "is not a URL"},
+      {"https://user:secret@hooks.example.com/x", "is not a URL", "is not a URL"},
+      {"https://hooks.example.com@10.0.0.1/x", "is not a URL", "is not a URL"},
+      {"https://hooks.example.com:99999/x", "is not a URL", "is not a URL"},
+      {"https://2130706433/x", "is not a URL", "is not a URL"},
+      {"https://hooks.example.com/x#y", "has characters", "has characters"},
+      {"https://hooks.example.com/\\x", "has characters", "has characters"},
+      {"https://hooks.example.com/{x}", "has characters", "has characters"},
+      {"", "is not a URL", "is not a URL"},
+  };
+  const auto matches = [](std::string_view fault, std::string_view want) {
+    return want.empty() ? fault.empty() : fault.starts_with(want) && fault.contains("; ");
+  };
+  for (const Case& c : cases) {
+    EXPECT_TRUE(matches(WebhookUrlFault(c.url, false), c.fault)) << c.url;
+    EXPECT_TRUE(matches(WebhookUrlFault(c.url, true), c.fault_private)) << c.url;
+  }
+}
+
+TEST(IsWebhookSecret, Is24To64BytesOfBase64) {
+  const auto secret = [](std::size_t letters, std::string_view padding = "") {
+    return "whsec_" + std::string(letters, 'A') + std::string(padding);
+  };
+  EXPECT_TRUE(IsWebhookSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));  // 24 bytes
+  EXPECT_TRUE(IsWebhookSecret(secret(43, "=")));                           // 32
+  EXPECT_TRUE(IsWebhookSecret(secret(86, "==")));                          // 64
+  EXPECT_TRUE(IsWebhookSecret("whsec_ab+/ab+/ab+/ab+/ab+/ab+/ab+/ab+/"));
+  for (const std::string& bad :
+       {secret(28), secret(31, "="), secret(30, "=="), secret(88), secret(87, "="), secret(33),
+        secret(29, "==="), secret(31, "-"), std::string("whsec_"), std::string(""),
+        std::string("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), secret(32) + "\n"}) {
+    EXPECT_FALSE(IsWebhookSecret(bad)) << bad;
+  }
 }
 
 TEST(ParseProxy, IsAPlainAddressWithAPort) {
