@@ -125,6 +125,9 @@ std::string OptionsJson(config::Config config) {  // a copy: the table hands out
       WriteFields(config::PayloadRuleFields(), text, {i, j}, json);
     }
   }
+  for (std::size_t i = 0; i < config.policies.size(); ++i) {
+    WriteFields(config::PolicyFields(), config.policies[i], {i}, json);
+  }
   for (std::size_t i = 0; i < config.webhooks.size(); ++i) {
     WriteFields(config::WebhookFields(), config.webhooks[i], {i}, json);
   }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/serve.h"
 #include "config/scalar.h"
 #include "policy/calendar.h"
 #include "store/time_zones.h"
@@ -22,6 +24,8 @@ namespace weir::cli {
 namespace {
 
 struct WindowsOptions {
+  std::string policy;  // empty: the window that the options describe
+  std::string config;
   std::string window = "month";
   std::int64_t every = 1;
   std::string anchor;
@@ -86,6 +90,18 @@ void PrintRun(const WindowsOptions& options, const config::Zone* zone, const Run
   std::printf("\n");
 }
 
+// The window of a policy of the file, or none (it has said why).
+std::optional<config::Window> PolicyWindow(const WindowsOptions& options) {
+  const auto config = LoadConfig(options.config, EnvironmentVariable);
+  if (!config) return std::nullopt;
+  const auto policy = std::ranges::find(config->policies, options.policy, &config::Policy::id);
+  if (policy == config->policies.end()) {
+    PrintError("the configuration has no policy of that id; name its file with --config");
+    return std::nullopt;
+  }
+  return policy->window;
+}
+
 // The window that the command line describes, or none (it has said why).
 std::optional<config::Window> DescribedWindow(const WindowsOptions& options) {
   config::Window window;
@@ -113,9 +129,33 @@ std::optional<config::Window> DescribedWindow(const WindowsOptions& options) {
   return window;
 }
 
+// Windows that do not follow one another are said in a sentence.
+bool PrintOtherWindow(const config::Window& window) {
+  if (window.sliding) {
+    std::printf("slides: the last %s, in steps of %s\n",
+                LengthText(SecondsOf({policy::SlidingLength(window).ns})).c_str(),
+                LengthText(SecondsOf({policy::BucketLength(window).ns})).c_str());
+    return true;
+  }
+  switch (window.kind) {
+    case config::WindowKind::kLifetime:
+      std::printf("never begins anew\n");
+      return true;
+    case config::WindowKind::kRequest:
+      std::printf("is of each request alone\n");
+      return true;
+    case config::WindowKind::kAction:
+      std::printf("is of each action of a user alone\n");
+      return true;
+    default:
+      return false;
+  }
+}
+
 int RunWindows(const WindowsOptions& options) {
-  const auto window = DescribedWindow(options);
-  if (!window) return kExitUsage;
+  const auto window = options.policy.empty() ? DescribedWindow(options) : PolicyWindow(options);
+  if (!window) return options.policy.empty() ? kExitUsage : kExitFailed;
+  if (PrintOtherWindow(*window)) return kExitDone;
   Instant from = Now();
   std::optional<Instant> to;
   for (const auto& [text, name] : {std::pair(&options.from, "--from"), {&options.to, "--to"}}) {
@@ -128,6 +168,8 @@ int RunWindows(const WindowsOptions& options) {
     if (text == &options.from) from = *at;
     if (text == &options.to) to = *at;
   }
+  // The only one there is, whenever that is.
+  if (window->kind == config::WindowKind::kCampaign) from = window->starts_at.value_or(from);
   const bool counted = !to || options.count_given;
   const config::Zone* zone = window->zone.get();
   std::optional<Run> run;
@@ -153,17 +195,29 @@ void AddWindows(CLI::App& policy, int& exit_code) {
   const auto options = std::make_shared<WindowsOptions>();
   CLI::App* command =
       policy.add_subcommand("windows", "When the windows of a policy begin and end");
+  CLI::Option* named =
+      command
+          ->add_option("policy", options->policy,
+                       "A policy of the configuration (default: what the options describe)")
+          ->type_name("ID");
+  command->add_option("--config", options->config, "Its configuration file (YAML)")
+      ->type_name("FILE")
+      ->needs(named);
   command->add_option("--window", options->window, "What a window is")
+      ->excludes(named)
       ->check(CLI::IsMember({"minute", "hour", "day", "week", "month"}))
       ->capture_default_str();
   command->add_option("--every", options->every, "So many of them make one")
+      ->excludes(named)
       ->check(CLI::Range(1, 1'000))
       ->capture_default_str();
   command
       ->add_option("--anchor", options->anchor,
                    "A local time at which one begins (default: 2024-01-01T00:00, a Monday)")
+      ->excludes(named)
       ->type_name("TIME");
   command->add_option("--timezone", options->timezone, "Whose clocks count")
+      ->excludes(named)
       ->type_name("NAME")
       ->capture_default_str();
   command->add_option("--from", options->from, "Begin with the window of this time (default: now)")

@@ -1,8 +1,11 @@
 // `weir policy` as an operator meets it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -80,6 +83,37 @@ TEST(PolicyWindows, ForOtherPrograms_AreSecondsAndRuns) {
   EXPECT_EQ(
       Windows({"--window", "hour", "--from", "2026-01-01", "--to", "2027-01-01", "--runs"}).out,
       "2026-01-01T00:00+00:00  2027-01-01T00:00+00:00  1h x 8760\n");
+}
+
+TEST(PolicyWindows, OfAPolicyOfAFile) {
+  const std::filesystem::path file = std::filesystem::temp_directory_path() /
+                                     ("weir_policy_test." + std::to_string(getpid()) + ".yaml");
+  std::ofstream(file) << R"(
+upstreams: [{name: up, kind: sandbox}]
+models: [{id: m}]
+policies:
+  - {id: daily, unit: usd, limit: 5, window: day, timezone: Africa/Cairo}
+  - {id: launch, unit: usd, limit: 5, window: campaign, starts_at: 2026-06-01, ends_at: 2026-07-01}
+  - {id: ever, unit: usd, limit: 5, window: lifetime}
+  - {id: slow, unit: requests, limit: 5, window: day, sliding: true}
+  - {id: long, unit: context_tokens, limit: 5}
+)";
+  const auto of = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"--config", file.string()});
+    return Windows(words);
+  };
+  EXPECT_EQ(of({"daily", "--from", "2026-04-24", "--count", "1"}).out,
+            "2026-04-24T01:00+03:00  2026-04-25T00:00+03:00  23h\n");
+  EXPECT_EQ(of({"launch"}).out, "2026-06-01T00:00+00:00  2026-07-01T00:00+00:00  30d\n");
+  EXPECT_EQ(of({"ever"}).out, "never begins anew\n");
+  EXPECT_EQ(of({"slow"}).out, "slides: the last 1d, in steps of 24m\n");
+  EXPECT_EQ(of({"long"}).out, "is of each request alone\n");
+  const Outcome unknown = of({"dialy"});
+  EXPECT_EQ(unknown.code, kExitFailed);
+  EXPECT_THAT(unknown.err, HasSubstr("has no policy of that id"));
+  EXPECT_EQ(of({"daily", "--timezone", "UTC"}).code, kExitUsage);
+  EXPECT_EQ(Windows({"--config", file.string()}).code, kExitUsage);
+  std::filesystem::remove(file);
 }
 
 TEST(PolicyWindows, WhatIsWrong_IsSaidWithTheFix) {

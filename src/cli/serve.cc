@@ -17,6 +17,7 @@
 #include "cli/cli.h"
 #include "config/defaults.h"
 #include "server/server.h"
+#include "store/time_zones.h"
 
 namespace weir::cli {
 namespace {
@@ -127,7 +128,7 @@ std::optional<config::Config> LoadConfig(const std::string& file, const config::
                  file.c_str());
     return std::nullopt;
   }
-  auto parsed = config::ParseConfig(ReadFile(file), file, env, FilesBeside(file));
+  auto parsed = config::ParseConfig(ReadFile(file), file, env, FilesBeside(file), store::FindZone);
   if (parsed) return std::move(*parsed);
   for (const auto& error : parsed.error()) {
     std::fprintf(stderr, "%s\n", config::FormatConfigError(error).c_str());

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/serve.h"
 #include "config/parse.h"
+#include "store/time_zones.h"
 
 namespace weir::cli {
 
@@ -51,7 +52,8 @@ Finding Check(const std::string& file) {
                         .message = "cannot be read",
                         .fix = "check the path and its permissions"}}};
   }
-  auto parsed = config::ParseConfig(*text, file, EnvironmentVariable, FilesBeside(file));
+  auto parsed =
+      config::ParseConfig(*text, file, EnvironmentVariable, FilesBeside(file), store::FindZone);
   if (parsed) return {.warnings = UnusedPools(*parsed)};
   return {.errors = std::move(parsed.error())};
 }

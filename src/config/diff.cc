@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "config/option_table.h"
+#include "config/policy_text.h"
 #include "config/price_text.h"
 #include "config/scalar.h"
 
@@ -152,12 +153,6 @@ void DiffPools(const Config& before, const Config& after, std::vector<ConfigChan
         DiffFields(WorkspaceFields(), "workspaces[]", path, a, b, changes);
       },
       changes);
-  DiffNamed(
-      "webhooks", &Webhook::name, before.webhooks, after.webhooks,
-      [&](const std::string& path, const Webhook& a, const Webhook& b) {
-        DiffFields(WebhookFields(), "webhooks[]", path, a, b, changes);
-      },
-      changes);
   // The first of each is what those without a choice of their own get.
   const auto first = [](const auto& list) {
     return list.empty() ? std::string("first none") : "first " + list.front().name;
@@ -209,6 +204,28 @@ void DiffCatalogs(const PriceCatalog* before, const PriceCatalog* after,
       {"catalog", fmt::format("{} added, {} removed, {} changed", added, removed, changed), false});
 }
 
+// Those of the file: what is made through the admin API is told there.
+std::vector<Policy> OfFile(const std::vector<Policy>& all) {
+  std::vector<Policy> policies;
+  for (const Policy& policy : all) {
+    if (!policy.stored) policies.push_back(policy);
+  }
+  return policies;
+}
+
+void DiffPolicies(const Config& before, const Config& after, std::vector<ConfigChange>& changes) {
+  DiffNamed(
+      "policies", &Policy::id, OfFile(before.policies), OfFile(after.policies),
+      [&](const std::string& path, const Policy& a, const Policy& b) {
+        Policy versioned = b;
+        // A version that follows from the rest says nothing that it does not.
+        const bool derived = a.version == DerivedVersion(a) && b.version == DerivedVersion(b);
+        if (derived) versioned.version = a.version;
+        DiffFields(PolicyFields(), "policies[]", path, a, versioned, changes);
+      },
+      changes);
+}
+
 }  // namespace
 
 std::vector<ConfigChange> DiffConfigs(const Config& before, const Config& after) {
@@ -247,6 +264,13 @@ std::vector<ConfigChange> DiffConfigs(const Config& before, const Config& after)
         DiffFields(KeyFields(), "keys[]", path, a, b, changes);
         NoteText(path + ".payload_rules", FormatPayloadRules(a.payload_rules),
                  FormatPayloadRules(b.payload_rules), changes);
+      },
+      changes);
+  DiffPolicies(before, after, changes);
+  DiffNamed(
+      "webhooks", &Webhook::name, before.webhooks, after.webhooks,
+      [&](const std::string& path, const Webhook& a, const Webhook& b) {
+        DiffFields(WebhookFields(), "webhooks[]", path, a, b, changes);
       },
       changes);
   return changes;

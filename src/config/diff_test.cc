@@ -6,6 +6,7 @@
 
 #include "config/accounts.h"
 #include "config/defaults.h"
+#include "config/policy_text.h"
 
 namespace weir::config {
 namespace {
@@ -52,6 +53,71 @@ TEST(DiffConfigs, AWebhooksUrl_IsASecretToo) {
             "webhooks.ops.events [] -> [wallet.low]");
   after.webhooks.clear();
   EXPECT_EQ(Described(before, after), "1 change: webhooks.ops removed");
+}
+
+TEST(DiffConfigs, PoliciesAndWebhooks_AreComparedByName) {
+  Config before = EmbeddedDefault();
+  Policy policy;
+  policy.id = "monthly";
+  policy.unit = QuotaUnit::kUsd;
+  policy.limit = 500 * kNanoPerUsd;
+  policy.match = {{Dimension::kTeam, {"support"}}};
+  policy.version = DerivedVersion(policy);
+  before.policies = {policy};
+  before.webhooks = {{.name = "ops",
+                      .url = "https://a.example/",
+                      .secret = Secret("whsec_a"),
+                      .events = {},
+                      .allow_private = false}};
+  Config after = before;
+  EXPECT_EQ(Described(before, after), "no changes");
+  Policy& changed = after.policies[0];
+  changed.limit = 750'500'000'000;
+  changed.match = {{Dimension::kTeam, {"sales", "support"}}};
+  changed.per = {Dimension::kUser};
+  auto zone = std::make_shared<Zone>();
+  zone->name = "Europe/Berlin";
+  changed.window.zone = zone;
+  changed.alert_percent = {90};
+  changed.retry.attempts = 3;
+  changed.version = DerivedVersion(changed);
+  after.webhooks[0].secret = Secret("whsec_b");
+  after.webhooks[0].events = {"policy.alert"};
+  EXPECT_EQ(Described(before, after),
+            "8 changes: policies.monthly.match {team: support} -> {team: [sales, support]}; "
+            "policies.monthly.per [] -> [user]; policies.monthly.limit 500 -> 750.5; "
+            "policies.monthly.timezone UTC -> Europe/Berlin; "
+            "policies.monthly.alerts [50, 75, 90, 100] -> [90]; "
+            "policies.monthly.retry.attempts none -> 3; webhooks.ops.secret changed; "
+            "webhooks.ops.events [] -> [policy.alert]");
+  // A version that was chosen is one of the things a file says.
+  changed = policy;
+  changed.version = 7;
+  after.webhooks = before.webhooks;
+  EXPECT_TRUE(Described(before, after).contains("policies.monthly.version"));
+  // What the admin API keeps is not the file's.
+  after.policies = {policy, policy};
+  after.policies[1].id = "stored";
+  after.policies[1].stored = true;
+  EXPECT_EQ(Described(before, after), "no changes");
+  EXPECT_EQ(Described(after, EmbeddedDefault()),
+            "2 changes: policies.monthly removed; webhooks.ops removed");
+}
+
+TEST(DiffConfigs, AttributesOfKeysAndModels_AreCompared) {
+  Config before = EmbeddedDefault();
+  before.keys = {KeySpec{.name = "ci"}};
+  Config after = before;
+  after.keys[0].attributes = {{Dimension::kTeam, "growth"}, {Dimension::kCampaign, "spring 26"}};
+  after.keys[0].metadata = BitOf(Dimension::kUser) | BitOf(Dimension::kWorkflow);
+  after.models[0].family = "gpt-5";
+  after.models[0].model_class = "premium";
+  after.metadata_secret = Secret("0123456789abcdef");
+  EXPECT_EQ(Described(before, after),
+            "5 changes: metadata_secret changed; models.gpt-5.5.family none -> gpt-5; "
+            "models.gpt-5.5.class standard -> premium; "
+            "keys.ci.attributes {} -> {team: growth, campaign: spring 26}; "
+            "keys.ci.metadata [] -> [user, workflow]");
 }
 
 TEST(DiffConfigs, SecretsAreNamedButNeverShown) {

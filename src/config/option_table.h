@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,14 @@
 
 namespace weir::config {
 
+// An amount of a policy: its limit, or what an approval may add at most. The unit is the policy's
+// at the time of asking.
+struct QuotaRef {
+  QuotaUnit unit = QuotaUnit::kUsd;
+  std::int64_t* steps = nullptr;  // one of the two
+  std::optional<std::int64_t>* maybe = nullptr;
+};
+
 // Where the value of an option lives. Upstream* stands for its base_url, which is four fields;
 // monostate for routes and for the members of pools and packages, which only mean something beside
 // the lists they name, and for prices, which are tables of their own.
@@ -22,7 +31,10 @@ using ValueRef =
                  std::uint32_t*, Duration*, NanoUsd*, std::optional<NanoUsd>*, PicoUsdPerUnit*,
                  std::optional<Instant>*, Listen*, std::vector<std::string>*, Durability*,
                  HangUpRule*, UpstreamKind*, AdaptProfile*, WalletKind*, HoldRule*, Multiplier*,
-                 std::optional<HangUpRule>*, std::optional<Proxy>*, Upstream*>;
+                 std::optional<HangUpRule>*, std::optional<Proxy>*, Upstream*,
+                 std::optional<std::int64_t>*, std::vector<std::int64_t>*, std::vector<Attribute>*,
+                 std::vector<Condition>*, std::vector<Dimension>*, std::shared_ptr<const Zone>*,
+                 QuotaRef, QuotaUnit*, CapKind*, WindowKind*, PolicyAction*, ReviewCadence*>;
 
 // One of keys[].payload_rules, as the file writes it.
 struct PayloadRuleText {
@@ -49,6 +61,7 @@ std::span<const Field<ImagePrice>> ImageFields();
 std::span<const Field<Downgrade>> DowngradeFields();
 std::span<const Field<KeySpec>> KeyFields();  // without its payload rules
 std::span<const Field<PayloadRuleText>> PayloadRuleFields();
+std::span<const Field<Policy>> PolicyFields();
 std::span<const Field<Webhook>> WebhookFields();
 
 // "[reasoning.effort = "low", a.0 = 1]": the payload rules of a key, for a reader.

@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "config/option_table.h"
+#include "config/policy_text.h"
 #include "config/scalar.h"
 
 namespace weir::config {
@@ -96,6 +97,15 @@ const std::array kConfigFields = {
                    .help = "What a model with `price: catalog` costs that no price file knows, "
                            "written as models[].price; absent: such a model is refused."},
                   [](Config&) -> ValueRef { return std::monostate(); }},
+    Field<Config>{{.path = "metadata_secret",
+                   .type = kSecret,
+                   .form = TextForm::kVisible,
+                   .min = 16,
+                   .max = 512,
+                   .help = "What your own services sign with what they say of a request (user, "
+                           "workflow, ...), so that policies believe it; write ${NAME}. Empty: "
+                           "nothing signed is believed."},
+                  [](Config& c) -> ValueRef { return &c.metadata_secret; }},
     Field<Config>{{.path = "fallback.attempts",
                    .type = kCount,
                    .fallback = "10",
@@ -564,6 +574,19 @@ const std::array kModelFields = {
                  [](Model&) -> ValueRef { return std::monostate(); }},
     Field<Model>{{.path = "models[].owned_by", .max = 64, .help = "Shown by GET /models."},
                  [](Model& m) -> ValueRef { return &m.owned_by; }},
+    Field<Model>{{.path = "models[].family",
+                  .form = TextForm::kName,
+                  .max = 64,
+                  .help = "Models that policies mean together, such as gpt-5: model_family."},
+                 [](Model& m) -> ValueRef { return &m.family; }},
+    Field<Model>{{.path = "models[].class",
+                  .form = TextForm::kName,
+                  .fallback = "standard",
+                  .min = 1,
+                  .max = 64,
+                  .help = "standard, premium, preview, deprecated, high_context or a word of your "
+                          "own: model_class of policies."},
+                 [](Model& m) -> ValueRef { return &m.model_class; }},
     Field<Model>{{.path = "models[].created",
                   .type = kCount,
                   .fallback = "0",
@@ -862,6 +885,19 @@ const std::array kKeyFields = {
                     .help = "Given to its wallet when the key is made: quota tokens, or millionths "
                             "of a USD."},
                    [](KeySpec& k) -> ValueRef { return &k.prepaid; }},
+    Field<KeySpec>{{.path = "keys[].attributes",
+                    .type = kAttributes,
+                    .fallback = "{}",
+                    .max = kAttributeBits,
+                    .help = "What policies know of its requests: DIMENSION: VALUE."},
+                   [](KeySpec& k) -> ValueRef { return &k.attributes; }},
+    Field<KeySpec>{{.path = "keys[].metadata",
+                    .type = kDimensionList,
+                    .fallback = "[]",
+                    .max = kAttributeBits,
+                    .help = "What its requests may say of themselves, unsigned, by headers such as "
+                            "x-weir-user; policies believe it."},
+                   [](KeySpec& k) -> ValueRef { return &k.metadata; }},
     Field<KeySpec>{{.path = "keys[].limits.requests_per_minute",
                     .type = kCount,
                     .max = kBillion,
@@ -956,6 +992,14 @@ const std::array kPayloadRuleFields = {
                            [](PayloadRuleText& r) -> ValueRef { return &r.value; }},
 };
 
+std::vector<std::string_view> DimensionsOf(std::uint32_t bits) {
+  std::vector<std::string_view> names;
+  for (std::size_t i = 0; i < kDimensions; ++i) {
+    if ((bits & (1U << i)) != 0) names.push_back(kDimensionNames[i]);
+  }
+  return names;
+}
+
 // Nested, so that it can be used from FormatValue: the text of any value.
 struct Formatter {
   const Option& option;
@@ -966,11 +1010,54 @@ struct Formatter {
   }
   std::string operator()(const Secret* secret) const { return secret->empty() ? "" : "***"; }
   std::string operator()(const bool* flag) const { return *flag ? "true" : "false"; }
-  std::string operator()(const std::int32_t* count) const { return std::to_string(*count); }
+  std::string operator()(const std::int32_t* count) const {
+    // One of numbers that are choices, or none.
+    if (option.type == kChoice && *count == 0) return "";
+    return std::to_string(*count);
+  }
   std::string operator()(const std::int64_t* count) const {
+    if (option.type == kLocalTime) return FormatLocalTime(*count);
     return option.type == kBytes ? FormatBytes(*count) : std::to_string(*count);
   }
+  std::string operator()(const std::optional<std::int64_t>* count) const {
+    return *count ? std::to_string(**count) : "";
+  }
+  std::string operator()(const std::vector<std::int64_t>* counts) const {
+    return fmt::format("[{}]", fmt::join(*counts, ", "));
+  }
+  std::string operator()(const std::vector<Dimension>* dimensions) const {
+    std::uint32_t bits = 0;
+    for (const Dimension dimension : *dimensions) bits |= BitOf(dimension);
+    return fmt::format("[{}]", fmt::join(DimensionsOf(bits), ", "));
+  }
+  std::string operator()(const std::vector<Attribute>* attributes) const {
+    std::vector<std::string> members;
+    for (const Attribute& attribute : *attributes) {
+      members.push_back(fmt::format("{}: {}", Name(attribute.dimension), attribute.value));
+    }
+    return fmt::format("{{{}}}", fmt::join(members, ", "));
+  }
+  std::string operator()(const std::vector<Condition>* conditions) const {
+    std::vector<std::string> members;
+    for (const Condition& condition : *conditions) {
+      const std::string values = fmt::format("{}", fmt::join(condition.values, ", "));
+      members.push_back(condition.values.size() == 1
+                            ? fmt::format("{}: {}", Name(condition.dimension), values)
+                            : fmt::format("{}: [{}]", Name(condition.dimension), values));
+    }
+    return fmt::format("{{{}}}", fmt::join(members, ", "));
+  }
+  std::string operator()(const std::shared_ptr<const Zone>* zone) const {
+    return *zone == nullptr ? "UTC" : (*zone)->name;
+  }
+  std::string operator()(const QuotaRef& amount) const {
+    if (amount.steps != nullptr) return FormatAmount(amount.unit, *amount.steps);
+    return *amount.maybe ? FormatAmount(amount.unit, **amount.maybe) : "";
+  }
   std::string operator()(const std::uint32_t* bits) const {
+    if (option.type == kDimensionList) {
+      return fmt::format("[{}]", fmt::join(DimensionsOf(*bits), ", "));
+    }
     if (option.type != kChoiceList) return std::to_string(*bits);
     std::string text;
     for (std::size_t i = 0; !ChoiceAt(option.choices, i).empty(); ++i) {
@@ -1091,6 +1178,13 @@ std::string FormatBounds(const Option& option) {
       }
       return text;
     }
+    case kCountList:
+      return fmt::format("{}..{} each", option.min, option.max);
+    case kDimensionList:
+    case kAttributes:
+    case kConditions:
+      return fmt::format("`{}`",
+                         fmt::join(DimensionsOf(static_cast<std::uint32_t>(option.max)), "`, `"));
     default:
       return {};
   }
@@ -1115,6 +1209,7 @@ std::span<const Option> Options() {
     append(kDowngradeFields);
     append(kKeyFields);
     append(kPayloadRuleFields);
+    append(PolicyFields());
     append(kWebhookFields);
     return options;
   }();
@@ -1165,6 +1260,20 @@ std::string_view TypeName(OptionType type) {
       return "list of routes";
     case kPrice:
       return "price";
+    case kCountList:
+      return "list of whole numbers";
+    case kAmount:
+      return "amount of the unit";
+    case kLocalTime:
+      return "local time";
+    case kZone:
+      return "time zone";
+    case kDimensionList:
+      return "list of dimensions";
+    case kAttributes:
+      return "attributes";
+    case kConditions:
+      return "conditions";
   }
   return "";
 }
@@ -1176,7 +1285,7 @@ std::string OptionsReferenceMarkdown() {
       "Every option of the configuration file. `a.b` is `b` inside the mapping `a`, `a[].b` is "
       "`b`\n"
       "of each item of the list `a`. An option not in this list is refused.\n\n"
-      "Durations are written `250ms`, `5s`, `30m` or `1h`; sizes `4096`, `64KiB`, `32MiB` or "
+      "Durations are written `250ms`, `5s`, `30m`, `1h` or `7d`; sizes `4096`, `64KiB`, `32MiB` or "
       "`1GiB`;\n"
       "amounts of money as plain decimals, which are taken exactly. In any value `${NAME}` is the\n"
       "environment variable NAME, `${NAME:-text}` is `text` when it is unset or empty, and `$${` "

@@ -27,8 +27,15 @@ enum class OptionType : std::uint8_t {
   kChoice,         // one of Option::choices
   kChoiceList,     // a list of them
   kTextList,
-  kRouteList,  // names of upstreams, or {upstream, model}
-  kPrice,      // {input: 2.50, ...}
+  kRouteList,      // names of upstreams, or {upstream, model}
+  kPrice,          // {input: 2.50, ...}
+  kCountList,      // [50, 75]
+  kAmount,         // 12.50: of the unit of a policy
+  kLocalTime,      // 2026-01-31T09:00: what clocks somewhere show
+  kZone,           // Europe/Berlin
+  kDimensionList,  // [team, user]; `max` has the bits of those allowed
+  kAttributes,     // {team: growth}; likewise
+  kConditions,     // {team: [growth, sales]}; likewise
 };
 
 // What a text may consist of, besides the bounds on its length.

@@ -22,6 +22,7 @@ void ExpectDefaultsAgree(std::span<const Field<Object>> fields) {
     }
     const std::string own = FormatValue(field.option, field.at(object));
     if (field.option.path == "models[].price.version" ||
+        field.option.path == "policies[].version" ||
         (field.option.type == OptionType::kUsdPerMillion && (own == "0.00" || own.empty()))) {
       continue;  // what stands for them when they are absent is said in words
     }
@@ -43,6 +44,7 @@ TEST(Options, EveryDefault_EqualsTheStructsOwn) {
   ExpectDefaultsAgree(TierFields());
   ExpectDefaultsAgree(ImageFields());
   ExpectDefaultsAgree(KeyFields());
+  ExpectDefaultsAgree(PolicyFields());
   ExpectDefaultsAgree(WebhookFields());
 }
 
@@ -95,6 +97,7 @@ TEST(Options, NoTwoOptions_ShareAPlace) {
   ExpectDistinctPlaces(ImageFields());
   ExpectDistinctPlaces(KeyFields());
   ExpectDistinctPlaces(PayloadRuleFields());
+  ExpectDistinctPlaces(PolicyFields());
   ExpectDistinctPlaces(WebhookFields());
 }
 

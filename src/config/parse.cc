@@ -12,10 +12,11 @@
 #include <utility>
 
 #include "config/accounts.h"
-#include "config/env_text.h"
 #include "config/nearest.h"
+#include "config/node_reader.h"
 #include "config/option_table.h"
 #include "config/options.h"
+#include "config/parse_policy.h"
 #include "config/scalar.h"
 #include "config/webhook.h"
 #include "config/yaml_tree.h"
@@ -30,7 +31,7 @@ constexpr std::size_t kPackagesMax = 1000;
 constexpr std::size_t kWorkspacesMax = 10'000;
 constexpr std::size_t kModelsMax = 1000;
 constexpr std::size_t kKeysMax = 10'000;
-constexpr std::size_t kListMax = 1000;
+constexpr std::size_t kWebhooksMax = 100;
 
 static_assert(static_cast<int>(Durability::kPower) == 1);
 static_assert(static_cast<int>(HangUpRule::kDrainAndBill) == 2);
@@ -41,241 +42,14 @@ static_assert(static_cast<int>(HoldRule::kAdaptive) == 1);
 static_assert(kCapResponses == 1 && kCapChat == 2 && kCapTranscription == 4 && kCapMessages == 8 &&
               kCapGenerateContent == 16);
 
-// What people write who know another program's file.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 18> kOtherNames{{
-    {"port", "listen"},
-    {"host", "listen"},
-    {"bind", "listen"},
-    {"env", "environment"},
-    {"providers", "upstreams"},
-    {"upstream", "routes"},
-    {"upstreams", "routes"},
-    {"url", "base_url"},
-    {"endpoint", "base_url"},
-    {"key", "api_key"},
-    {"rpm", "requests_per_minute"},
-    {"tpm", "tokens_per_minute"},
-    {"slots", "concurrency"},
-    {"max_concurrency", "concurrency"},
-    {"timeout", "wait"},
-    {"keys", "reserved_for"},
-    {"prompt", "input"},
-    {"completion", "output"},
-}};
-
-// The word the pages of some products have for a choice.
-constexpr std::string_view kAudioTranscription = "audioTranscription";
-
-// The names an option may have at one level: of "limits." those up to the next '.' or '['.
-std::vector<std::string_view> NamesUnder(std::string_view prefix) {
-  std::vector<std::string_view> names;
-  for (const Option& option : Options()) {
-    if (!option.path.starts_with(prefix)) continue;
-    const std::string_view rest = option.path.substr(prefix.size());
-    const std::string_view name = rest.substr(0, rest.find_first_of(".["));
-    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
-  }
-  return names;
-}
-
-std::string_view KindName(YamlKind kind) {
-  switch (kind) {
-    case YamlKind::kNull:
-      return "nothing";
-    case YamlKind::kScalar:
-      return "a single value";
-    case YamlKind::kList:
-      return "a list";
-    case YamlKind::kMap:
-      return "a mapping";
-    case YamlKind::kRefused:
-      break;
-  }
-  return "";
-}
-
-// "an address", "USD": the name of a type in a sentence.
-std::string WithArticle(OptionType type) {
-  const std::string_view name = TypeName(type);
-  switch (type) {
-    case OptionType::kFlag:
-    case OptionType::kUsd:
-    case OptionType::kUsdPerMillion:
-      return std::string(name);
-    case OptionType::kAddress:
-      return fmt::format("an {}", name);
-    default:
-      return fmt::format("a {}", name);
-  }
-}
-
-// How a value of the type is written: the second half of most fixes.
-std::string_view HowToWrite(OptionType type) {
-  switch (type) {
-    case OptionType::kText:
-    case OptionType::kSecret:
-      return "write a text";
-    case OptionType::kFlag:
-      return "write true or false";
-    case OptionType::kCount:
-      return "write a whole number, such as 100";
-    case OptionType::kBytes:
-      return "write a size, such as 4096, 64KiB or 32MiB";
-    case OptionType::kDuration:
-      return "write a number with its unit, such as 250ms, 5s or 30m";
-    case OptionType::kUsd:
-      return "write USD with at most nine decimals, such as 12.50";
-    case OptionType::kUsdPerMillion:
-      return "write USD per million tokens with at most six decimals, such as 2.50";
-    case OptionType::kMultiplier:
-      return "write a number with at most six decimals, such as 3 or 0.5";
-    case OptionType::kTime:
-      return "write 2027-01-31 or 2027-01-31T12:00:00Z";
-    case OptionType::kAddress:
-      return "write an address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or \"[::1]:8080\"";
-    case OptionType::kUrl:
-      return "write https://HOST[:PORT][/PATH] without user, query or fragment";
-    case OptionType::kProxy:
-      return "write http://HOST:PORT without user or path";
-    case OptionType::kChoice:
-      return "write one of them";
-    case OptionType::kChoiceList:
-    case OptionType::kTextList:
-      return "write a list, such as [a, b]";
-    case OptionType::kRouteList:
-      return "write a list, such as [openai]";
-    case OptionType::kPrice:
-      return "write a mapping, such as {input: 2.50, output: 10.00}";
-  }
-  return "";
-}
-
-bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-bool IsAlnum(char c) { return IsLower(c) || IsDigit(c) || (c >= 'A' && c <= 'Z'); }
-bool IsControl(char c) { return static_cast<std::uint8_t>(c) < 0x20 || c == 0x7F; }
-bool IsVisible(char c) { return c > 0x20 && c < 0x7F; }
-
-// Why `text` does not have the form, or nothing.
-std::string_view FaultOfForm(TextForm form, std::string_view text) {
-  const auto all = [&](auto allowed) { return std::ranges::all_of(text, allowed); };
-  switch (form) {
-    case TextForm::kPrintable:
-      // A closing quote that is missing at the end of the file reads as a text that ends in a
-      // blank.
-      if (text.starts_with(' ') || text.ends_with(' ')) {
-        return "remove the blanks around it; is a quote missing?";
-      }
-      if (all([](char c) { return !IsControl(c); })) return {};
-      return "use no control characters and no line breaks";
-    case TextForm::kName:
-      if (all([](char c) { return IsAlnum(c) || c == '.' || c == '_' || c == '-'; })) return {};
-      return "use letters, digits, '.', '_' and '-'";
-    case TextForm::kLowerName:
-      if (all([](char c) { return IsLower(c) || IsDigit(c) || c == '_' || c == '-'; })) return {};
-      return "use lower-case letters, digits, '_' and '-'";
-    case TextForm::kKeyPrefix: {
-      std::string rest(text);
-      if (const auto at = rest.find("{env}"); at != std::string::npos) rest.erase(at, 5);
-      if (std::ranges::all_of(rest, [](char c) { return IsLower(c) || IsDigit(c) || c == '_'; })) {
-        return {};
-      }
-      return "use lower-case letters, digits and '_', and {env} for the environment";
-    }
-    case TextForm::kHeaderPrefix:
-      if (!text.empty() && IsLower(text.front()) && text.back() != '-' &&
-          all([](char c) { return IsLower(c) || IsDigit(c) || c == '-'; })) {
-        return {};
-      }
-      return "use lower-case letters, digits and '-', and begin with a letter";
-    case TextForm::kVisible:
-      if (all(IsVisible)) return {};
-      return "use visible ASCII characters only: no blanks, no line break at the end";
-    case TextForm::kWebPage:
-      if (text.empty()) return {};
-      if ((text.starts_with("https://") || text.starts_with("http://")) && all(IsVisible)) {
-        return {};
-      }
-      return "write a whole URL, such as https://docs.example.com/";
-  }
-  return {};
-}
-
-// For messages: clipped, in quotes, and nothing that moves a terminal's cursor. A value from the
-// environment may be a secret and is never shown.
-std::string Quoted(const EnvText& value, const Option& option) {
-  if (value.from_environment || option.type == OptionType::kSecret) return "the value";
-  std::string text = "\"";
-  for (const char c : std::string_view(value.text).substr(0, 64)) {
-    text += IsControl(c) ? '?' : c;
-  }
-  return text + (value.text.size() > 64 ? "...\"" : "\"");
-}
-
-// Of price files, which are the same everywhere.
-const EnvLookup kNoVariables = [](std::string_view) { return std::optional<std::string>(); };
-
-// What the objects of a list are called, to their places in it.
-using Names = std::map<std::string, std::uint32_t, std::less<>>;
-
-class Reader {
+class Reader : private NodeReader {
  public:
-  Reader(std::string_view file, const EnvLookup& env, std::vector<ConfigError>& errors)
-      : file_(file), env_(env), errors_(errors) {}
+  using NodeReader::NodeReader;
 
   Config Read(const YamlNode& root, const FileLookup& files);
   void ReadPriceFile(const YamlNode& root, PriceCatalog& catalog);
 
  private:
-  struct Setter;
-
-  void Report(const YamlNode& at, std::string path, std::string message, std::string fix) {
-    ReportAt(at.line, at.column, std::move(path), std::move(message), std::move(fix));
-  }
-  void ReportAt(int line, int column, std::string path, std::string message, std::string fix) {
-    AddError(errors_, {file_, line, column, std::move(path), std::move(message), std::move(fix)});
-  }
-  // Whether `node` is of `kind`; reports it if not.
-  bool Expect(const YamlNode& node, YamlKind kind, const std::string& path, std::string_view fix);
-
-  std::optional<EnvText> ReadText(const YamlNode& node, const std::string& path,
-                                  const Option& option);
-  // A text within the option's bounds and form.
-  std::optional<std::string> ReadFormedText(const YamlNode& node, const std::string& path,
-                                            const Option& option);
-
-  // Reads the mapping `node` into `object`. `path` is where it stands in the file ("models[2]"),
-  // `prefix` where in the table ("models[]."). `special` takes the entries the table cannot.
-  //   returns  the table paths that were given
-  template <class Object, class Special>
-  std::vector<std::string_view> ReadObject(const YamlNode& node, const std::string& path,
-                                           std::string prefix,
-                                           std::span<const Field<Object>> fields, Object& object,
-                                           const Special& special);
-  template <class Object, class Special>
-  void ReadEntries(const YamlNode& node, const std::string& path, const std::string& prefix,
-                   std::span<const Field<Object>> fields, Object& object, const Special& special,
-                   std::vector<std::string_view>& given);
-
-  // Finds what the scalar `node`, an item of a list or a value of its own, names among `known`, or
-  // reports that there is no `what` of that name.
-  std::optional<std::uint32_t> FindName(const YamlNode& node, const std::string& path,
-                                        const std::string& name, const Names& known,
-                                        std::string_view what, std::string_view list);
-
-  // Where the text `i` of `count` that were read from `list` stands: at the list when one of its
-  // items was reported and left out.
-  static const YamlNode& ItemAt(const YamlNode& list, std::size_t i, std::size_t count) {
-    return count == list.items.size() ? list.items[i] : list;
-  }
-
-  // The items of a list of objects, if it is one and not too long.
-  std::span<const YamlNode> Items(const YamlNode* list, const std::string& path,
-                                  std::size_t count_max);
-  // Reports a second object of one name.
-  void CheckName(const YamlNode& node, const std::string& path, std::string_view key,
-                 const std::string& name, std::map<std::string, int, std::less<>>& lines);
-
   void ReadUpstream(const YamlNode& node, const std::string& path, Config& config);
   void ReadAccounts(const YamlNode& list, const std::string& path, Config& config);
   // Adds the accounts upstreams have without listing them; then all are known to pools by name.
@@ -300,12 +74,10 @@ class Reader {
   std::optional<std::uint32_t> ReadUpstreamName(const YamlNode& node, const std::string& path,
                                                 const Config& config);
   void ReadKey(const YamlNode& node, const std::string& path, Config& config);
-  void ReadPayloadRules(const YamlNode& list, const std::string& path, KeySpec& key);
+  void ReadPolicy(const YamlNode& node, const std::string& path, Config& config);
   void ReadWebhook(const YamlNode& node, const std::string& path, Config& config);
+  void ReadPayloadRules(const YamlNode& list, const std::string& path, KeySpec& key);
 
-  std::string file_;
-  const EnvLookup& env_;
-  std::vector<ConfigError>& errors_;
   // Where an object of the file stands whose references are checked once all lists are read.
   struct Place {
     std::uint32_t index = 0;
@@ -319,341 +91,16 @@ class Reader {
   Names pool_names_;
   Names package_names_;
   Names workspace_names_;
-  std::map<std::string, int, std::less<>> upstream_lines_;
-  std::map<std::string, int, std::less<>> pool_lines_;
-  std::map<std::string, int, std::less<>> package_lines_;
-  std::map<std::string, int, std::less<>> workspace_lines_;
-  std::map<std::string, int, std::less<>> model_lines_;
-  std::map<std::string, int, std::less<>> key_lines_;
-  std::map<std::string, int, std::less<>> secret_lines_;
-  std::map<std::string, int, std::less<>> webhook_lines_;
+  Lines upstream_lines_;
+  Lines pool_lines_;
+  Lines package_lines_;
+  Lines workspace_lines_;
+  Lines model_lines_;
+  Lines key_lines_;
+  Lines secret_lines_;
+  Lines webhook_lines_;
+  PolicyReader policies_{file_, env_, zones_, errors_};
 };
-
-std::string Join(const std::string& path, std::string_view name) {
-  std::string text = path.empty() ? "" : path + ".";
-  for (const char c : name.substr(0, 64)) text += IsControl(c) ? '?' : c;
-  return text;
-}
-
-// The node at `names` below `root`, or the last one there is on the way: where to point at.
-const YamlNode& NodeAt(const YamlNode& root, std::initializer_list<std::string_view> names) {
-  const YamlNode* node = &root;
-  for (const std::string_view name : names) {
-    const auto entry = std::ranges::find(node->entries, name, &YamlEntry::key);
-    if (entry == node->entries.end()) break;
-    node = &entry->value;
-  }
-  return *node;
-}
-
-bool Reader::Expect(const YamlNode& node, YamlKind kind, const std::string& path,
-                    std::string_view fix) {
-  if (node.kind == kind) return true;
-  if (node.kind == YamlKind::kRefused) return false;
-  Report(node, path, fmt::format("is {}, not {}", KindName(node.kind), KindName(kind)),
-         node.kind == YamlKind::kNull ? "give it a value or remove the line" : std::string(fix));
-  return false;
-}
-
-std::optional<EnvText> Reader::ReadText(const YamlNode& node, const std::string& path,
-                                        const Option& option) {
-  if (!Expect(node, YamlKind::kScalar, path, HowToWrite(option.type))) return std::nullopt;
-  auto text = ReplaceEnv(node.text, env_);
-  if (!text) {
-    Report(node, path, std::move(text.error().message), std::move(text.error().fix));
-    return std::nullopt;
-  }
-  return *std::move(text);
-}
-
-std::optional<std::string> Reader::ReadFormedText(const YamlNode& node, const std::string& path,
-                                                  const Option& option) {
-  auto value = ReadText(node, path, option);
-  if (!value) return std::nullopt;
-  const auto length = static_cast<std::int64_t>(value->text.size());
-  const bool absent = option.type == OptionType::kSecret && length == 0;
-  if (!absent && (length < option.min || length > option.max)) {
-    Report(node, path, fmt::format("has {} characters", length),
-           fmt::format("use {}", FormatBounds(option)));
-    return std::nullopt;
-  }
-  if (const auto fault = FaultOfForm(option.form, value->text); !fault.empty()) {
-    Report(node, path,
-           fmt::format("{} has characters that are not allowed", Quoted(*value, option)),
-           std::string(fault));
-    return std::nullopt;
-  }
-  return std::move(value->text);
-}
-
-// Reads one value into the place the table names, by the type of that place.
-struct Reader::Setter {
-  Reader& reader;
-  const YamlNode& node;
-  const std::string& path;
-  const Option& option;
-
-  void operator()(std::monostate) const {}
-  void operator()(std::string* target) const {
-    if (auto text = reader.ReadFormedText(node, path, option)) *target = *std::move(text);
-  }
-  void operator()(Secret* target) const {
-    if (auto text = reader.ReadFormedText(node, path, option)) *target = Secret(*std::move(text));
-  }
-  void operator()(bool* target) const {
-    const auto text = reader.ReadText(node, path, option);
-    if (!text) return;
-    if (text->text != "true" && text->text != "false") return NotOfType(*text);
-    *target = text->text == "true";
-  }
-  void operator()(std::int32_t* target) const {
-    std::int64_t value = *target;
-    (*this)(&value);
-    *target = static_cast<std::int32_t>(value);  // the table's bounds are narrower
-  }
-  void operator()(std::uint32_t* target) const {
-    if (option.type == OptionType::kChoiceList) return ReadChoices(*target);
-    std::int64_t value = *target;
-    (*this)(&value);
-    *target = static_cast<std::uint32_t>(value);  // as above
-  }
-  void operator()(std::int64_t* target) const {
-    const bool bytes = option.type == OptionType::kBytes;
-    Number(bytes ? &ParseBytes : &ParseCount, [](std::int64_t n) { return n; }, *target);
-  }
-  void operator()(Duration* target) const {
-    Number(&ParseDuration, [](Duration d) { return d.ns; }, *target);
-  }
-  void operator()(NanoUsd* target) const {
-    Number(&ParseUsd, [](NanoUsd usd) { return usd.n; }, *target);
-  }
-  void operator()(std::optional<NanoUsd>* target) const {
-    if (node.kind == YamlKind::kScalar && node.text == "none") {
-      target->reset();
-      return;
-    }
-    NanoUsd amount{-1};
-    (*this)(&amount);
-    if (amount.n >= 0) *target = amount;
-  }
-  void operator()(PicoUsdPerUnit* target) const {
-    Number(&ParseUsdPerMillion, [](PicoUsdPerUnit price) { return price.p; }, *target);
-  }
-  void operator()(Multiplier* target) const {
-    Number(&ParseMultiplier, [](Multiplier m) { return m.ppm; }, *target);
-  }
-  void operator()(std::optional<Instant>* target) const {
-    const auto text = reader.ReadText(node, path, option);
-    if (!text) return;
-    const auto instant = ParseTime(text->text);
-    if (!instant) return NotOfType(*text);
-    *target = *instant;
-  }
-  void operator()(Listen* target) const {
-    const auto text = reader.ReadText(node, path, option);
-    if (!text) return;
-    auto listen = ParseAddress(text->text);
-    if (!listen) return NotOfType(*text);
-    *target = *std::move(listen);
-  }
-  void operator()(Upstream* target) const {
-    const auto text = reader.ReadText(node, path, option);
-    if (!text) return;
-    auto url = ParseUrl(text->text);
-    if (!url) return NotOfType(*text);
-    target->tls = url->tls;
-    target->host = std::move(url->host);
-    target->port = url->port;
-    target->base_path = std::move(url->path);
-  }
-  void operator()(std::optional<Proxy>* target) const {
-    const auto text = reader.ReadText(node, path, option);
-    if (!text) return;
-    auto proxy = ParseProxy(text->text);
-    if (!proxy) return NotOfType(*text);
-    *target = *std::move(proxy);
-  }
-  void operator()(std::vector<std::string>* target) const {
-    if (!reader.Expect(node, YamlKind::kList, path, HowToWrite(option.type))) return;
-    if (node.items.size() > kListMax) {
-      return reader.Report(node, path, fmt::format("has {} items", node.items.size()),
-                           fmt::format("use at most {}", kListMax));
-    }
-    std::vector<std::string> list;
-    for (std::size_t i = 0; i < node.items.size(); ++i) {
-      const std::string item_path = fmt::format("{}[{}]", path, i);
-      auto text = reader.ReadFormedText(node.items[i], item_path, option);
-      if (!text) continue;
-      if (std::ranges::find(list, *text) != list.end()) {
-        reader.Report(node.items[i], item_path, "is in the list twice", "keep one of the two");
-        continue;
-      }
-      list.push_back(*std::move(text));
-    }
-    *target = std::move(list);
-  }
-  void operator()(std::optional<HangUpRule>* target) const {
-    if (const auto index = ReadChoice(node, path)) *target = static_cast<HangUpRule>(*index);
-  }
-  template <class Enum>
-    requires std::is_enum_v<Enum>
-  void operator()(Enum* target) const {
-    if (const auto index = ReadChoice(node, path)) *target = static_cast<Enum>(*index);
-  }
-
- private:
-  void NotOfType(const EnvText& text) const {
-    reader.Report(node, path,
-                  fmt::format("{} is not {}", Quoted(text, option), WithArticle(option.type)),
-                  std::string(HowToWrite(option.type)));
-  }
-
-  template <class Parse, class Amount, class Value>
-  void Number(Parse parse, Amount amount, Value& target) const {
-    const auto text = reader.ReadText(node, path, option);
-    if (!text) return;
-    const auto value = parse(text->text);
-    if (!value) return NotOfType(*text);
-    if (amount(*value) < option.min || amount(*value) > option.max) {
-      return reader.Report(node, path, fmt::format("{} is out of bounds", Quoted(*text, option)),
-                           fmt::format("use {}", FormatBounds(option)));
-    }
-    target = *value;
-  }
-
-  std::optional<std::size_t> ReadChoice(const YamlNode& item, const std::string& item_path) const {
-    auto text = reader.ReadText(item, item_path, option);
-    if (!text) return std::nullopt;
-    if (text->text == kAudioTranscription) text->text = "transcription";
-    std::vector<std::string_view> choices;
-    for (std::size_t i = 0; !ChoiceAt(option.choices, i).empty(); ++i) {
-      choices.push_back(ChoiceAt(option.choices, i));
-      if (choices.back() == text->text) return i;
-    }
-    const std::string_view near = Nearest(text->text, choices);
-    std::string fix = fmt::format("write one of {}", fmt::join(choices, ", "));
-    if (!near.empty() && !text->from_environment)
-      fix = fmt::format("did you mean {}? {}", near, fix);
-    reader.Report(item, item_path, fmt::format("{} is not a choice", Quoted(*text, option)),
-                  std::move(fix));
-    return std::nullopt;
-  }
-
-  void ReadChoices(std::uint32_t& target) const {
-    if (!reader.Expect(node, YamlKind::kList, path, HowToWrite(option.type))) return;
-    std::uint32_t bits = 0;
-    bool faulty = false;
-    for (std::size_t i = 0; i < node.items.size(); ++i) {
-      const auto index = ReadChoice(node.items[i], fmt::format("{}[{}]", path, i));
-      faulty |= !index;
-      if (index) bits |= 1U << *index;
-    }
-    if (bits == 0 && !faulty) reader.Report(node, path, "is empty", "name at least one");
-    if (bits != 0) target = bits;
-  }
-};
-
-template <class Object, class Special>
-std::vector<std::string_view> Reader::ReadObject(const YamlNode& node, const std::string& path,
-                                                 std::string prefix,
-                                                 std::span<const Field<Object>> fields,
-                                                 Object& object, const Special& special) {
-  std::vector<std::string_view> given;
-  if (!Expect(node, YamlKind::kMap, path, "write NAME: VALUE lines below it")) return given;
-  ReadEntries(node, path, prefix, fields, object, special, given);
-  for (const Field<Object>& field : fields) {
-    if (!field.option.required || std::ranges::find(given, field.option.path) != given.end()) {
-      continue;
-    }
-    Report(node, Join(path, field.option.path.substr(prefix.size())), "is missing",
-           fmt::format("add it: {}", field.option.help));
-  }
-  return given;
-}
-
-template <class Object, class Special>
-void Reader::ReadEntries(const YamlNode& node, const std::string& path, const std::string& prefix,
-                         std::span<const Field<Object>> fields, Object& object,
-                         const Special& special, std::vector<std::string_view>& given) {
-  for (const YamlEntry& entry : node.entries) {
-    if (errors_.size() > kConfigErrorsMax) return;  // no more would be kept
-    const std::string table_path = prefix + entry.key;
-    const std::string entry_path = Join(path, entry.key);
-    // "limits.idle_deadline" as one key would find its option too, and could then be given twice.
-    const bool one_name = entry.key.find_first_of(".[") == std::string::npos;
-    const auto field = std::ranges::find_if(
-        fields, [&](const auto& f) { return one_name && f.option.path == table_path; });
-    if (field != fields.end()) given.push_back(field->option.path);
-    if (special(table_path, entry.value, entry_path)) continue;
-    if (field != fields.end()) {
-      std::visit(Setter{*this, entry.value, entry_path, field->option}, field->at(object));
-      continue;
-    }
-    // A mapping inside this one ("limits"): its options are in the same table. The table is three
-    // deep, so this recursion is.
-    const std::string inner_prefix = table_path + ".";
-    if (std::ranges::any_of(
-            fields, [&](const auto& f) { return f.option.path.starts_with(inner_prefix); })) {
-      if (Expect(entry.value, YamlKind::kMap, entry_path, "write NAME: VALUE lines below it")) {
-        ReadEntries(entry.value, entry_path, inner_prefix, fields, object, special, given);
-      }
-      continue;
-    }
-    const auto names = NamesUnder(prefix);
-    std::string_view near;
-    for (const auto& [other, ours] : kOtherNames) {
-      if (other == entry.key && std::ranges::find(names, ours) != names.end()) near = ours;
-    }
-    if (near.empty()) near = Nearest(entry.key, names);
-    if (FindOption(table_path) != nullptr) {
-      ReportAt(entry.line, entry.column, entry_path, "is written as one name",
-               "write each part on a line of its own, the later below the earlier");
-      continue;
-    }
-    ReportAt(entry.line, entry.column, entry_path, "is not an option",
-             near.empty() ? fmt::format("known here: {}", fmt::join(names, ", "))
-                          : fmt::format("did you mean {}?", near));
-  }
-}
-
-std::span<const YamlNode> Reader::Items(const YamlNode* list, const std::string& path,
-                                        std::size_t count_max) {
-  if (list == nullptr || !Expect(*list, YamlKind::kList, path, "write - before each item")) {
-    return {};
-  }
-  if (list->items.size() <= count_max) return list->items;
-  Report(*list, path, fmt::format("has {} items", list->items.size()),
-         fmt::format("use at most {}", count_max));
-  return std::span(list->items).first(count_max);
-}
-
-void Reader::CheckName(const YamlNode& node, const std::string& path, std::string_view key,
-                       const std::string& name, std::map<std::string, int, std::less<>>& lines) {
-  if (name.empty()) return;
-  const YamlNode* at = &NodeAt(node, {key});
-  const auto [first, added] = lines.emplace(name, at->line);
-  if (added) return;
-  Report(*at, Join(path, key),
-         key == "secret" ? fmt::format("is the secret of the key on line {} too", first->second)
-                         : fmt::format("\"{:.64}\" is taken since line {}", name, first->second),
-         "give each its own");
-}
-
-std::optional<std::uint32_t> Reader::FindName(const YamlNode& node, const std::string& path,
-                                              const std::string& name, const Names& known,
-                                              std::string_view what, std::string_view list) {
-  if (const auto found = known.find(name); found != known.end()) return found->second;
-  std::vector<std::string_view> names;
-  for (const auto& [other, index] : known) names.push_back(other);
-  const std::string_view near = Nearest(name, names);
-  constexpr std::size_t kShown = 20;
-  Report(node, path, fmt::format("no {} is named \"{:.128}\"", what, name),
-         !near.empty() ? fmt::format("did you mean {}?", near)
-         : names.empty() || names.size() > kShown
-             ? fmt::format("add one of that name to {}", list)
-             : fmt::format("known: {}", fmt::join(names, ", ")));
-  return std::nullopt;
-}
 
 void Reader::ReadUpstream(const YamlNode& node, const std::string& path, Config& config) {
   Upstream upstream;
@@ -693,7 +140,7 @@ void Reader::ReadAccounts(const YamlNode& list, const std::string& path, Config&
   if (list.kind == YamlKind::kList && list.items.empty()) {
     Report(list, path, "is empty", "name at least one account, or write api_key instead");
   }
-  std::map<std::string, int, std::less<>> lines;
+  Lines lines;
   const auto items = Items(&list, path, kAccountsMax - account_places_.size());
   for (std::size_t i = 0; i < items.size(); ++i) {
     const std::string item_path = fmt::format("{}[{}]", path, i);
@@ -782,7 +229,7 @@ void Reader::ReadPoolAccounts(const YamlNode& node, const std::string& path, con
                               Pool& pool) {
   static const Option& option = *FindOption("pools[].accounts");
   std::vector<std::string> patterns;
-  Setter{*this, node, path, option}(&patterns);
+  Set(node, path, option, &patterns);
   if (node.kind == YamlKind::kList && node.items.empty()) {
     Report(node, path, "is empty", "name at least one account, or remove the line to have all");
   }
@@ -828,7 +275,7 @@ void Reader::ReadPackage(const YamlNode& node, const std::string& path, Config& 
              [&](std::string_view option, const YamlNode& value, const std::string& value_path) {
                if (option != "packages[].pools") return false;
                std::vector<std::string> pools;
-               Setter{*this, value, value_path, *FindOption(option)}(&pools);
+               Set(value, value_path, *FindOption(option), &pools);
                if (value.kind == YamlKind::kList && value.items.empty()) {
                  Report(value, value_path, "is empty", "name at least one pool");
                }
@@ -1083,7 +530,7 @@ void Reader::LoadPriceFiles(const YamlNode& root, const FileLookup& files, Confi
       continue;
     }
     const YamlNode prices = ReadYaml(*text, name, errors_, kPriceFileBytesMax);
-    Reader(name, kNoVariables, errors_).ReadPriceFile(prices, catalog);
+    Reader(name, kNoVariables, zones_, errors_).ReadPriceFile(prices, catalog);
   }
   catalog.Seal();
   config.catalog = std::make_shared<const PriceCatalog>(std::move(catalog));
@@ -1235,6 +682,12 @@ void Reader::ReadKey(const YamlNode& node, const std::string& path, Config& conf
   config.keys.push_back(std::move(key));
 }
 
+void Reader::ReadPolicy(const YamlNode& node, const std::string& path, Config& config) {
+  if (auto policy = policies_.Read(node, path, config)) {
+    config.policies.push_back(*std::move(policy));
+  }
+}
+
 void Reader::ReadWebhook(const YamlNode& node, const std::string& path, Config& config) {
   const std::size_t errors_before = errors_.size();
   Webhook webhook;
@@ -1284,6 +737,7 @@ Config Reader::Read(const YamlNode& root, const FileLookup& files) {
                       List{"packages", kPackagesMax, &Reader::ReadPackage},
                       List{"workspaces", kWorkspacesMax, &Reader::ReadWorkspace},
                       List{"keys", kKeysMax, &Reader::ReadKey},
+                      List{"policies", kPoliciesMax, &Reader::ReadPolicy},
                       List{"webhooks", kWebhooksMax, &Reader::ReadWebhook}};
   ReadObject(root, "", "", ConfigFields(), config,
              [&](std::string_view option, const YamlNode& value, const std::string& path) {
@@ -1341,15 +795,6 @@ Config Reader::Read(const YamlNode& root, const FileLookup& files) {
   return config;
 }
 
-// In the order of the file, then those of the files it names; line 0 is about the file as a whole,
-// or the note that there are more.
-void SortErrors(std::string_view file, std::vector<ConfigError>& errors) {
-  std::ranges::sort(errors, std::less<>(), [&](const ConfigError& e) {
-    return std::tuple(e.file != file, e.file, e.line == 0 ? INT32_MAX : e.line, e.column, e.path,
-                      e.message);
-  });
-}
-
 }  // namespace
 
 std::string FormatConfigError(const ConfigError& error) {
@@ -1365,7 +810,8 @@ std::string FormatConfigError(const ConfigError& error) {
 std::expected<Config, std::vector<ConfigError>> ParseConfig(std::string_view yaml_text,
                                                             std::string_view file_name,
                                                             const EnvLookup& env,
-                                                            const FileLookup& files) {
+                                                            const FileLookup& files,
+                                                            const ZoneLookup& zones) {
   std::vector<ConfigError> errors;
   const YamlNode root = ReadYaml(yaml_text, file_name, errors);
   Config config;
@@ -1373,7 +819,7 @@ std::expected<Config, std::vector<ConfigError>> ParseConfig(std::string_view yam
     AddError(errors, {std::string(file_name), 1, 1, "", "is empty",
                       "name upstreams and models, or start without a file"});
   } else {
-    config = Reader(file_name, env, errors).Read(root, files);
+    config = Reader(file_name, env, zones, errors).Read(root, files);
   }
   if (errors.empty()) {
     FinishAccounts(config);
@@ -1388,7 +834,7 @@ std::expected<PriceCatalog, std::vector<ConfigError>> ParsePriceFile(std::string
   std::vector<ConfigError> errors;
   PriceCatalog catalog;
   const YamlNode root = ReadYaml(yaml_text, file_name, errors, kPriceFileBytesMax);
-  Reader(file_name, kNoVariables, errors).ReadPriceFile(root, catalog);
+  Reader(file_name, kNoVariables, {}, errors).ReadPriceFile(root, catalog);
   if (errors.empty()) {
     catalog.Seal();
     return catalog;

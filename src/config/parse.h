@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <expected>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,8 +32,12 @@ using EnvLookup = std::function<std::optional<std::string>(std::string_view name
 // relative means one beside the configuration.
 using FileLookup = std::function<std::optional<std::string>(std::string_view path)>;
 
+// The zone of an IANA name, or null when it is not known. Without one only "UTC" is.
+using ZoneLookup = std::function<std::shared_ptr<const Zone>(std::string_view name)>;
+
 inline constexpr std::size_t kConfigBytesMax = 1 << 20;
 inline constexpr std::size_t kPriceFileBytesMax = 4 << 20;
+inline constexpr std::size_t kPolicyBytesMax = 64 << 10;
 inline constexpr std::size_t kConfigErrorsMax = 100;  // then one more that says there are others
 
 // One thing wrong with a file, and how to put it right. Never holds the text of a secret or of a
@@ -53,17 +58,34 @@ std::string FormatConfigError(const ConfigError& error);
 //   yaml_text  at most kConfigBytesMax bytes of UTF-8
 //   file_name  only for the errors
 //   files      asked for price_files; without it there are none
+//   zones      asked for policies[].timezone
 //   returns    the configuration, or every problem found, in the order of the file. A text that is
 //              not YAML gives one error, where the reading stopped.
 //   fails      never throws
 std::expected<Config, std::vector<ConfigError>> ParseConfig(std::string_view yaml_text,
                                                             std::string_view file_name,
                                                             const EnvLookup& env,
-                                                            const FileLookup& files = {});
+                                                            const FileLookup& files = {},
+                                                            const ZoneLookup& zones = {});
 
 // Reads a price file: `prices: {MODEL: PRICE, ...}`, each written as models[].price is. No
 // variable is set in it.
 std::expected<PriceCatalog, std::vector<ConfigError>> ParsePriceFile(std::string_view yaml_text,
                                                                      std::string_view file_name);
+
+// Reads one policy, written as an item of `policies` is, as YAML or as JSON (which is YAML). It may
+// come from somebody who may not read the environment, so ${NAME} is nothing but a text.
+//   config   what it refers to: models and upstreams
+//   returns  the policy with its version, or every problem found; paths begin with the policy's
+//            members ("limit")
+std::expected<Policy, std::vector<ConfigError>> ParsePolicy(std::string_view text,
+                                                            std::string_view file_name,
+                                                            const ZoneLookup& zones,
+                                                            const Config& config);
+
+// The same of a file with several: `policies: [...]`, a list, or one policy.
+std::expected<std::vector<Policy>, std::vector<ConfigError>> ParsePolicies(
+    std::string_view text, std::string_view file_name, const ZoneLookup& zones,
+    const Config& config);
 
 }  // namespace weir::config

@@ -859,7 +859,8 @@ TEST(PriceFiles, WhatIsWrong_IsSaidOfTheRightFile) {
   EXPECT_EQ(
       CatalogErrors(head + "price_files: [x]\nmodels: [{id: m, wrong: 1}]\n",
                     {{"x", "prices: {m: {input: -1, output: 1}}\n"}}),
-      "f:3:18: models[0].wrong: is not an option; known here: id, routes, owned_by, created, "
+      "f:3:18: models[0].wrong: is not an option; known here: id, routes, owned_by, family, class, "
+      "created, "
       "capabilities, permission, price, on_hang_up, multiplier, output_tokens_max, "
       "input_tokens_max, downgrade\n"
       "x:1:21: prices.m.input: \"-1\" is not USD per million tokens; write USD per million tokens "

@@ -63,6 +63,20 @@ inline constexpr std::uint32_t kAttributeBits =
     BitOf(Dimension::kEnvironment) | BitOf(Dimension::kCampaign) | BitOf(Dimension::kImageClass);
 inline constexpr std::size_t kAttributeValueMax = 128;  // bytes, printable ASCII
 
+// Values that some dimensions are limited to.
+inline constexpr std::array<std::string_view, 6> kModalityNames = {"text",  "image",      "video",
+                                                                   "audio", "embeddings", "batch"};
+inline constexpr std::array<std::string_view, 5> kImageClassNames = {"draft", "preview", "edit",
+                                                                     "final", "retry"};
+// And those that others have by themselves, besides what the file adds: classes of its models;
+// endpoints as the log names them, those to come included.
+inline constexpr std::array<std::string_view, 5> kModelClassNames = {
+    "standard", "premium", "preview", "deprecated", "high_context"};
+inline constexpr std::array<std::string_view, 11> kEndpointNames = {
+    "responses",          "responses_compact", "chat_completions", "messages",
+    "generate_content",   "audio_speech",      "images_edits",     "audio_transcriptions",
+    "images_generations", "video_generations", "embeddings"};
+
 // One attribute; lists of them are sorted by dimension, each at most once.
 struct Attribute {
   Dimension dimension = Dimension::kTeam;
@@ -136,8 +150,9 @@ enum class WindowKind : std::uint8_t {
   kAction = 8,   // one action of a user, which may take several requests
 };
 
-// 2024-01-01T00:00: midnight, a Monday and the first of a month, after the last change of any zone's
-// clock by less than an hour that was for good (so that hours counted from it begin on the hour).
+// 2024-01-01T00:00: midnight, a Monday and the first of a month, after the last change of any
+// zone's clock by less than an hour that was for good (so that hours counted from it begin on the
+// hour).
 inline constexpr std::int64_t kDefaultAnchorSeconds = 1'704'067'200;
 
 struct Window {
@@ -196,9 +211,9 @@ inline constexpr std::size_t kAlertThresholdsMax = 8;
 struct Policy {
   std::string id;                 // unique; the counters' name
   std::string owner;              // team or person who answers for the budget
-  std::vector<Condition> match;   // all must hold; none: every request
-  std::vector<Condition> except;  // none may hold
-  std::vector<Dimension> per;     // a counter for each of their values; none: one for all
+  std::vector<Condition> match;   // all must hold; none: every request. Sorted by dimension
+  std::vector<Condition> except;  // none may hold. Sorted likewise
+  std::vector<Dimension> per;     // a counter for each of their values; none: one for all. Sorted
   QuotaUnit unit = QuotaUnit::kUsd;
   std::int64_t limit = 0;  // in steps of the unit
   CapKind cap = CapKind::kHard;
@@ -232,5 +247,6 @@ struct Raise {
 };
 
 inline constexpr std::size_t kPoliciesMax = 10'000;
+inline constexpr std::size_t kPolicyPerMax = 4;  // dimensions of `per`
 
 }  // namespace weir::config

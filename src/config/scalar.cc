@@ -21,11 +21,13 @@ struct Unit {
 
 constexpr std::array<Unit, 5> kByteUnits{
     {{"", 1}, {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}};
-constexpr std::array<Unit, 5> kTimeUnits{{{"us", 1'000},
+constexpr std::int64_t kNsPerDay = 86'400'000'000'000;
+constexpr std::array<Unit, 6> kTimeUnits{{{"us", 1'000},
                                           {"ms", 1'000'000},
                                           {"s", 1'000'000'000},
                                           {"m", 60'000'000'000},
-                                          {"h", 3'600'000'000'000}}};
+                                          {"h", 3'600'000'000'000},
+                                          {"d", kNsPerDay}}};
 
 std::optional<std::int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units) {
   const auto digits =
@@ -360,7 +362,11 @@ std::string FormatBytes(std::int64_t bytes) {
   return FormatWithUnit(bytes, std::span(kByteUnits).subspan(2));
 }
 
-std::string FormatDuration(Duration duration) { return FormatWithUnit(duration.ns, kTimeUnits); }
+std::string FormatDuration(Duration duration) {
+  // A day is written 24h; days begin to be easier to read with the second.
+  const std::size_t units = duration.ns > kNsPerDay ? kTimeUnits.size() : kTimeUnits.size() - 1;
+  return FormatWithUnit(duration.ns, std::span(kTimeUnits).first(units));
+}
 
 std::string FormatTime(Instant instant) {
   const std::int64_t seconds = instant.ns / Seconds(1).ns;

@@ -19,7 +19,8 @@ std::optional<std::int64_t> ParseCount(std::string_view text);
 // A count with B, KiB, MiB, GiB, or none, which is bytes.
 std::optional<std::int64_t> ParseBytes(std::string_view text);
 
-// A count with us, ms, s, m or h. The unit is not optional: "30" has meant both 30 s and 30 ms.
+// A count with us, ms, s, m, h or d (24 hours). The unit is not optional: "30" has meant both 30 s
+// and 30 ms.
 std::optional<Duration> ParseDuration(std::string_view text);
 
 // "2027-01-31" (its first moment, UTC) or RFC 3339 "2027-01-31T12:00:00.5+01:00", 1970..2261.

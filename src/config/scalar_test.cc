@@ -36,6 +36,7 @@ TEST(ParseDuration, TheUnitIsPartOfTheValue) {
   EXPECT_EQ(ParseDuration("5s"), Seconds(5));
   EXPECT_EQ(ParseDuration("30m"), Minutes(30));
   EXPECT_EQ(ParseDuration("2h"), Minutes(120));
+  EXPECT_EQ(ParseDuration("7d"), Minutes(7 * 24 * 60));
   for (const auto* bad : {"", "5", "s", "5 s", "1.5s", "-5s", "5sec", "1m30s", "5S",
                           "9223372036854775807s", "2562048h"}) {
     EXPECT_EQ(ParseDuration(bad), std::nullopt) << bad;
@@ -237,6 +238,9 @@ TEST(Format, ShortestExactForm) {
   EXPECT_EQ(FormatDuration(Seconds(75)), "75s");
   EXPECT_EQ(FormatDuration(Seconds(600)), "10m");
   EXPECT_EQ(FormatDuration(Milliseconds(1500)), "1500ms");
+  EXPECT_EQ(FormatDuration(Minutes(24 * 60)), "24h");
+  EXPECT_EQ(FormatDuration(Minutes(7 * 24 * 60)), "7d");
+  EXPECT_EQ(FormatDuration(Minutes(36 * 60)), "36h");
   EXPECT_EQ(FormatUsdPerMillion({2'500'000}), "2.50");
   EXPECT_EQ(FormatUsdPerMillion({175'000}), "0.175");
   EXPECT_EQ(FormatUsdPerMillion({1}), "0.000001");
