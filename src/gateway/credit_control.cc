@@ -1110,9 +1110,10 @@ std::optional<std::string> CreditControl::Replay(const ledger::IntentRecord& rec
   }
   if (record.quotas) {
     open.multiplier_ppm = record.quotas->multiplier_ppm;
-    wall_high_ = std::max(wall_high_, record.time + record.quotas->behind);
+    const Instant window_time = ledger::WindowTimeOf(record.time, record.quotas->behind);
+    wall_high_ = std::max(wall_high_, window_time);
     for (const ledger::QuotaLine& line : record.quotas->lines) {
-      if (!AddQuotaLine(open, line, record.time + record.quotas->behind)) {
+      if (!AddQuotaLine(open, line, window_time)) {
         return "intent of request " + ToString(record.request) + ": counter " +
                std::to_string(line.counter) + " has no room for it";
       }
@@ -1128,7 +1129,9 @@ std::optional<std::string> CreditControl::Replay(const ledger::ExtendRecord& rec
   if (request == nullptr) {
     return Unexpected(record.request, "extension", TransferStatus::kPendingNotFound);
   }
-  return Apply(record, *request, record.time + record.quotas_behind);
+  const Instant window_time = ledger::WindowTimeOf(record.time, record.quotas_behind);
+  wall_high_ = std::max(wall_high_, window_time);
+  return Apply(record, *request, window_time);
 }
 
 std::optional<std::string> CreditControl::Replay(const ledger::GrantRecord& record) {

@@ -123,6 +123,7 @@ void LedgerAudit::Record(const ledger::IntentRecord& record) {
   }
   if (record.quotas) {
     request.multiplier_ppm = record.quotas->multiplier_ppm;
+    latest_ = std::max(latest_, ledger::WindowTimeOf(record.time, record.quotas->behind));
     quotas_.Hold(Of(record.request), record.quotas->lines, latest_, request.quotas);
   }
   requests_.Insert(record.request, std::move(request));
@@ -151,6 +152,7 @@ void LedgerAudit::Record(const ledger::ExtendRecord& record) {
     }
     HoldOfWallet(record.request, *record.wallet, record.time, *request->wallet);
   }
+  latest_ = std::max(latest_, ledger::WindowTimeOf(record.time, record.quotas_behind));
   quotas_.Hold(Of(record.request), record.quotas, latest_, request->quotas);
   request->hold += record.hold.n;
   request->output_bound += record.output_tokens_bound;

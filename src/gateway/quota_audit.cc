@@ -214,7 +214,9 @@ void QuotaAudit::CheckI18IsTrue(const Counter& counter, const ledger::AlertRecor
     // At the rate since its beginning the limit is reached before its end.
     const Sum length = static_cast<Sum>(counter.window.ends_at.ns) - counter.window.starts_at.ns;
     const Sum elapsed = static_cast<Sum>(at.ns) - counter.window.starts_at.ns;
-    is_so = settled < limit && elapsed > 0 && settled * length > limit * elapsed;
+    const bool ends = !counter.slides() && counter.window.ends_at.ns != INT64_MAX &&
+                      counter.made.window <= static_cast<std::uint8_t>(WindowKind::kCampaign);
+    is_so = ends && settled < limit && elapsed * 10 >= length && settled * length > limit * elapsed;
   }
   if (!is_so) {
     Broken("I18", "an alert of " + Of(counter.made) + " tells of " +
@@ -365,7 +367,7 @@ void QuotaAudit::Compare(const policy::QuotaTable& table, Instant at) {
     const auto view = table.View(number, at);
     if (!view) continue;
     const Counter* const counter = Find(number);
-    if (counter == nullptr || counter->windows == 0) {
+    if (counter == nullptr) {
       Broken("I2", "the machine has " + Of(number) + ", and no record has it");
       continue;
     }

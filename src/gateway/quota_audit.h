@@ -25,7 +25,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -115,8 +114,8 @@ class QuotaAudit {
   void CheckI5Used(std::string_view who, std::span<const ledger::Amount> used,
                    const Outcome* outcome, const Lines& lines);
 
-  std::unordered_map<std::uint32_t, Counter> counters_;  // by number
-  ledger::IdTable<Id128, Past, IdHash> pasts_;           // by the counter's id
+  std::map<std::uint32_t, Counter> counters_;   // by number
+  ledger::IdTable<Id128, Past, IdHash> pasts_;  // by the counter's id
   std::vector<Finding> findings_;
 };
 

@@ -165,6 +165,13 @@ inline constexpr std::size_t kQuotaLegsMax = 1024;      // of one request, with 
 inline constexpr std::size_t kCounterPolicyMax = 128;   // bytes
 inline constexpr std::size_t kCounterValuesMax = 1024;  // bytes
 
+// The time by which windows go, of a record at `time` that lies so far behind it. Bounded, because
+// a journal that was altered may hold any two.
+constexpr Instant WindowTimeOf(Instant time, Duration behind) {
+  if (behind.ns <= 0) return time;
+  return time.ns > INT64_MAX - behind.ns ? Instant{INT64_MAX} : time + behind;
+}
+
 struct QuotaHold {
   std::int64_t multiplier_ppm = 1'000'000;  // of the route: what a quota token is
   Duration behind;  // of the record's time to that by which windows go, >= 0

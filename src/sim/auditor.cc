@@ -21,6 +21,11 @@ std::string UsageText(const Usage& usage) {
 
 std::int64_t CeilQuarter(std::int64_t bytes) { return (bytes + 3) / 4; }
 
+// Which counter it is, as people would say it.
+std::string NameOf(const Due& due) {
+  return fmt::format("{}|{}|{}", due.policy, due.values, due.scope);
+}
+
 constexpr std::string_view kHeartbeat = ": ping\n\n";
 constexpr Duration kDay = Seconds(86'400);
 
@@ -321,6 +326,7 @@ void Auditor::OnAdmit(const gateway::AdmitCommand& command, const gateway::Admit
                  static_cast<std::uint64_t>(reply.held.n));
   const Books::Key before = books_.Of(command.key);
   resolved_now_.clear();
+  OnPeek();
   if (command.idempotency) CheckKeyOfAdmission(command, reply);
   if (violation_) return;
   if (reply.replay) {
@@ -343,7 +349,7 @@ void Auditor::OnAdmit(const gateway::AdmitCommand& command, const gateway::Admit
     Report("I8", "an admission without an intent");
     return;
   }
-  const CallTruth& call = *calls_.at(command.request);
+  CallTruth& call = *calls_.at(command.request);
   // Against what the operator set, which the machine was told by others than the auditor.
   const ledger::Sum committed = before.settled + before.held + open->second.hold.n;
   if (call.limits.budget && committed > call.limits.budget->n) {
@@ -438,19 +444,32 @@ std::optional<Asker> Auditor::AskerOf(const CallTruth& call, const gateway::Admi
 }
 
 // By the policies of its day, and not by what the machine was asked.
-void Auditor::CheckPolicies(const CallTruth& call, const gateway::AdmitCommand& command,
+void Auditor::CheckPolicies(CallTruth& call, const gateway::AdmitCommand& command,
                             const Books::Open& open) {
   if (!call.config || violation_) return;
   const auto asker = AskerOf(call, command);
   if (!asker) return;
-  const std::vector<Due> dues = DuesOf(*call.config, *asker, call.asked_at,
-                                       {.input_tokens = open.input_tokens_bound,
-                                        .output_tokens = open.output_tokens_bound,
-                                        .usd = open.hold,
-                                        .multiplier_ppm = command.quote.multiplier_ppm});
+  const config::Model* const model = call.config->FindModel(asker->model);
+  const std::int64_t multiplier = model == nullptr ? 0 : model->multiplier.ppm;
+  if (!open.legs.empty() && open.multiplier_ppm != multiplier) {
+    Report("I24", Who(call) + ": counts quota tokens by another multiplier than its model's");
+    return;
+  }
+  call.multiplier_ppm = multiplier;
+  call.dues = DuesOf(*call.config, *asker, call.asked_at,
+                     {.input_tokens = open.input_tokens_bound,
+                      .output_tokens = open.output_tokens_bound,
+                      .usd = open.hold,
+                      .multiplier_ppm = multiplier});
   counts_.quota_lines += open.legs.size();
   std::size_t matched = 0;
-  for (const Due& due : dues) {
+  for (const Due& due : call.dues) {
+    if (due.alone) {
+      if (due.rule != ledger::QuotaRule::kHard || due.amount.value_or(0) <= due.limit) continue;
+      Report("policy", fmt::format("{}: holds {} where policy {} allows one request {}", Who(call),
+                                   *due.amount, due.policy, due.limit));
+      return;
+    }
     const auto mine = std::ranges::find_if(open.legs, [&](const CounterBooks::Leg& leg) {
       const auto& made = books_.quotas().counters().at(leg.number).made;
       return made.policy == due.policy && made.values == due.values;
@@ -477,7 +496,7 @@ void Auditor::CheckCounter(const CallTruth& call, const Due& due,
     Report("policy",
            fmt::format("{}: policy {} ({}): {}", Who(call), due.policy, due.values, what));
   };
-  const std::string name = fmt::format("{}|{}|{}", due.policy, due.values, due.scope);
+  const std::string name = NameOf(due);
   const Id128& id = counter.made.counter;
   if (counter_ids_.emplace(name, id).first->second != id ||
       counter_names_.emplace(id, name).first->second != name) {
@@ -498,6 +517,10 @@ void Auditor::CheckCounter(const CallTruth& call, const Due& due,
       return wrong("its window is another");
     }
   }
+  if (due.kind == config::WindowKind::kAction &&
+      counter.ends_at - counter.starts_at != policy::QuotaTable::kActionKept) {
+    return wrong("its action is not kept for a day");
+  }
   if (due.amount && held != *due.amount) {
     return wrong(fmt::format("{} are held, it can use {}", held, *due.amount));
   }
@@ -513,31 +536,34 @@ void Auditor::CheckPolicyRefusal(const CallTruth& call, const gateway::AdmitComm
   if (!asker) return;
   const auto dues = DuesOf(*call.config, *asker, call.asked_at, {});
   const auto due = std::ranges::find(dues, id, &Due::policy);
-  const Instant at = std::max(books_.recorded(), executor_.WallNow());
-  for (const auto& [number, counter] : books_.quotas().counters()) {
-    if (due == dues.end()) break;
-    const auto known = counter_names_.find(counter.made.counter);
-    const std::string name = fmt::format("{}|{}|{}", due->policy, due->values, due->scope);
-    if (known == counter_names_.end() || known->second != name) continue;
-    if (due->unit != config::QuotaUnit::kRequests && due->unit != config::QuotaUnit::kConcurrent) {
-      return;
-    }
-    const bool over = counter.ends_at <= at;
-    const ledger::Sum taken = over ? 0 : counter.UsedAt(at) + counter.held;
-    if (taken + 1 > due->limit && due->rule != ledger::QuotaRule::kNone) return;
-    Report("refusal", fmt::format("{}: is refused by policy {}, of which {} of {} are taken",
-                                  Who(call), id, taken, due->limit));
-    return;
-  }
-  const config::WindowKind kind = command.quotas[*reply.quota].policy->window.kind;
-  const bool kept = due != dues.end();
-  if (!kept && kind != config::WindowKind::kRequest && kind != config::WindowKind::kAction) {
+  if (due == dues.end()) {
     Report("refusal",
            fmt::format("{}: is refused by policy {}, which it does not meet", Who(call), id));
+    return;
+  }
+  const bool one_each =
+      due->unit == config::QuotaUnit::kRequests || due->unit == config::QuotaUnit::kConcurrent;
+  if (due->alone || !one_each) return;
+  const Instant at = WindowTime();
+  const std::string name = NameOf(*due);
+  ledger::Sum taken = 0;
+  for (const auto& [number, counter] : books_.quotas().counters()) {
+    const auto known = counter_names_.find(counter.made.counter);
+    const bool mine = known != counter_names_.end() && known->second == name;
+    if (mine && counter.ends_at > at) taken = counter.UsedAt(at) + counter.held;
+  }
+  // A counter that no admission has touched has no name yet, and is not looked for.
+  const bool is_named =
+      std::ranges::any_of(counter_names_, [&](const auto& entry) { return entry.second == name; });
+  const bool full = taken + 1 > due->limit && due->rule != ledger::QuotaRule::kNone;
+  if (is_named && !full) {
+    Report("refusal", fmt::format("{}: is refused by policy {}, of which {} of {} are taken",
+                                  Who(call), id, taken, due->limit));
   }
 }
 
-// What was really used and made, beside what was held of each hard counter.
+// What was really used and made, beside what was held of each hard counter, and what one request or
+// action may use.
 void Auditor::CheckUses(const CallTruth& call, const Books::Closed& closed, bool within_bounds) {
   std::map<std::uint32_t, ledger::Sum> held;
   for (const CounterBooks::Leg& leg : closed.legs) held[leg.number] += leg.held;
@@ -549,13 +575,30 @@ void Auditor::CheckUses(const CallTruth& call, const Books::Closed& closed, bool
     } else if (leg.unit == config::QuotaUnit::kFallbackAttempts) {
       used = std::max<ledger::Sum>(static_cast<ledger::Sum>(call.attempts.size()) - 1, 0);
     } else if (within_bounds && !closed.voided) {
-      used =
-          UseByHand(leg.unit, closed.usage, closed.charged + closed.overrun, closed.multiplier_ppm)
-              .value_or(0);
+      used = UseByHand(leg.unit, closed.usage, closed.charged + closed.overrun, call.multiplier_ppm)
+                 .value_or(0);
     }
     if (used > held[leg.number]) {
       Report("I26", fmt::format("{}: {} {} used, and {} are held for it", Who(call), used,
                                 Name(leg.unit), held[leg.number]));
+      return;
+    }
+  }
+  for (const Due& due : call.dues) {
+    if (due.rule != ledger::QuotaRule::kHard || call.attempts.empty()) continue;
+    const auto made = static_cast<std::int64_t>(call.attempts.size());
+    ledger::Sum used = 0;
+    if (due.unit == config::QuotaUnit::kAttempts) {
+      used = made;
+    } else if (due.unit == config::QuotaUnit::kFallbackAttempts) {
+      used = made - 1;
+    } else if (due.alone && within_bounds && !closed.voided) {
+      used = UseByHand(due.unit, closed.usage, closed.charged + closed.overrun, call.multiplier_ppm)
+                 .value_or(0);
+    }
+    if (used > due.limit) {
+      Report("I26", fmt::format("{}: {} {} used, and policy {} allows {}", Who(call), used,
+                                Name(due.unit), due.policy, due.limit));
       return;
     }
   }
@@ -574,7 +617,7 @@ void Auditor::CheckAlertsOf(const RequestId& request) {
     const auto& policies = call->second->config->policies;
     const auto policy = std::ranges::find(policies, counter.made.policy, &config::Policy::id);
     if (policy == policies.end()) continue;  // a budget of recovery: it has no thresholds
-    const ledger::Sum used = counter.UsedAt(books_.recorded());
+    const ledger::Sum used = counter.UsedAt(WindowTime());
     for (const std::int64_t percent : policy->alert_percent) {
       const bool crossed =
           used > 0 && used * 100 >= static_cast<ledger::Sum>(counter.limit) * percent;
@@ -590,6 +633,7 @@ void Auditor::CheckAlertsOf(const RequestId& request) {
 void Auditor::OnCommand(std::span<const std::uint8_t> records,
                         const gateway::CreditControl& machine) {
   resolved_now_.clear();
+  OnPeek();
   Add(records);
   for (const RequestId& request : resolved_now_) {
     if (!violation_) CheckAlertsOf(request);
@@ -638,6 +682,7 @@ void Auditor::OnRestart(bool power_cut_may_lose, std::uint64_t lost, bool repeat
   if (!repeated || power_cut_may_lose) cut_recovery_at_.reset();
   books_ = {};
   alerts_taken_ = 0;
+  seen_ = {};
   books_.Passed(latest_asked_);
   for (auto& [id, call] : calls_) {
     if (call->settlement > last) {

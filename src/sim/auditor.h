@@ -33,6 +33,7 @@
 //   recovery     repeated after a crash in the middle, it comes to the same accounts (E9)
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -95,6 +96,8 @@ struct CallTruth {
   std::shared_ptr<const config::Config> config;
   Asker asker;
   Instant asked_at;
+  std::vector<Due> dues = {};               // the limits it met when it was admitted
+  std::int64_t multiplier_ppm = 1'000'000;  // of the model that serves
   // Of a request with an Idempotency-Key.
   std::string idempotency;
   std::string asked;  // path and body
@@ -150,6 +153,8 @@ class Auditor {
   void OnAdmit(const gateway::AdmitCommand& command, const gateway::AdmitReply& reply,
                std::span<const std::uint8_t> records, const gateway::CreditControl& machine);
   void OnCommand(std::span<const std::uint8_t> records, const gateway::CreditControl& machine);
+  // The machine was told the time, and wrote nothing.
+  void OnPeek() { seen_ = std::max(seen_, executor_.WallNow()); }
   // What the machine says was crossed, after each command and after a replay.
   void OnAlerts(std::span<const gateway::QuotaAlert> alerts);
   // Somebody was told that everything up to here is on the disk.
@@ -167,11 +172,13 @@ class Auditor {
   void Add(std::span<const std::uint8_t> records);
   void Compare(const gateway::CreditControl& machine);
   void CheckKeyOfAdmission(const gateway::AdmitCommand& command, const gateway::AdmitReply& reply);
+  // What windows go by: the latest time the machine has seen in this life, or in the records.
+  Instant WindowTime() const { return std::max(books_.recorded(), seen_); }
   void CheckPayer(const CallTruth& call, const Books::Open& open);
   void CompareCounters(const policy::QuotaTable& table);
   // The model that serves, by what policies were told, which must be one that may.
   std::optional<Asker> AskerOf(const CallTruth& call, const gateway::AdmitCommand& command);
-  void CheckPolicies(const CallTruth& call, const gateway::AdmitCommand& command,
+  void CheckPolicies(CallTruth& call, const gateway::AdmitCommand& command,
                      const Books::Open& open);
   void CheckCounter(const CallTruth& call, const Due& due, const CounterBooks::Counter& counter,
                     ledger::Sum held);
@@ -191,7 +198,8 @@ class Auditor {
   std::map<RequestId, std::unique_ptr<CallTruth>> calls_;
   // The calls with one Idempotency-Key that were admitted.
   std::map<std::pair<KeyId, std::string>, std::vector<const CallTruth*>> keyed_;
-  Instant latest_asked_;                 // with an Idempotency-Key
+  Instant latest_asked_;  // with an Idempotency-Key
+  Instant seen_;
   std::vector<RequestId> resolved_now_;  // by the command under way
   std::size_t alerts_taken_ = 0;
   // Which counter is which: by policy, values and whose action it is.

@@ -185,6 +185,7 @@ class PolicyAuditTest : public AuditorTest {
     requests.alert_percent.clear();
     requests.retry.attempts = 2;
     config_.policies = {tokens, requests};
+    config_.models.emplace_back().id = "m0";
     facts_[config::Dimension::kTeam] = "t0";
     facts_[config::Dimension::kModel] = "m0";
     facts_.action = "a0";

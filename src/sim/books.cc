@@ -130,6 +130,7 @@ std::optional<Breach> Books::Take(const ledger::IntentRecord& record) {
             .input_tokens_bound = record.input_tokens_bound};
   if (record.quotas) {
     open.multiplier_ppm = record.quotas->multiplier_ppm;
+    recorded_ = std::max(recorded_, record.time + record.quotas->behind);
     if (auto breach = quotas_.Hold(record.quotas->lines, recorded_, open.legs)) {
       return sim::Of(breach->rule, record.request, breach->detail);
     }
@@ -158,6 +159,7 @@ std::optional<Breach> Books::Take(const ledger::ExtendRecord& record) {
     wallet->lines.insert(wallet->lines.end(), record.wallet->lines.begin(),
                          record.wallet->lines.end());
   }
+  recorded_ = std::max(recorded_, record.time + record.quotas_behind);
   if (auto breach = quotas_.Hold(record.quotas, recorded_, found->second.legs)) {
     return sim::Of(breach->rule, record.request, breach->detail);
   }

@@ -194,6 +194,7 @@ gateway::AdmitReply CreditHost::Admit(const gateway::AdmitCommand& command) {
 }
 
 gateway::RateViews CreditHost::Peek(const KeyId& key, const config::KeyLimits& limits) {
+  auditor_.OnPeek();
   return machine_->Peek(key, limits, executor_.WallNow());
 }
 

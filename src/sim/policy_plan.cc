@@ -53,10 +53,10 @@ std::int64_t DrawLimit(Draw draw, QuotaUnit unit) {
 config::Window DrawWindow(Draw draw, QuotaUnit unit) {
   config::Window window;
   const std::int64_t which = draw.Below(100);
-  window.kind = which < 45   ? WindowKind::kMinute
-                : which < 70 ? WindowKind::kHour
+  window.kind = which < 60   ? WindowKind::kMinute
+                : which < 75 ? WindowKind::kHour
                 : which < 82 ? WindowKind::kDay
-                : which < 90 ? WindowKind::kLifetime
+                : which < 89 ? WindowKind::kLifetime
                 : which < 97 ? WindowKind::kAction
                              : WindowKind::kRequest;
   window.every = draw.Chance(250) ? draw.Between(2, 5) : 1;

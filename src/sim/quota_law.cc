@@ -42,11 +42,14 @@ bool IsMet(const Policy& policy, const Asker& asker) {
 
 std::string ValuesText(const std::vector<Dimension>& split, const Asker& asker, WindowKind kind) {
   std::string text;
-  for (const Dimension dimension : split) {
-    text +=
-        (text.empty() ? "" : ",") + std::string(Name(dimension)) + "=" + ValueOf(asker, dimension);
-  }
-  if (kind == WindowKind::kAction) text += (text.empty() ? "action=" : ",action=") + asker.action;
+  const auto add = [&](std::string_view name, const std::string& value) {
+    if (!text.empty()) text += ',';
+    text += name;
+    text += '=';
+    text += value;
+  };
+  for (const Dimension dimension : split) add(Name(dimension), ValueOf(asker, dimension));
+  if (kind == WindowKind::kAction && !asker.action.empty()) add("action", asker.action);
   return text;
 }
 
@@ -104,14 +107,12 @@ std::int64_t LimitOf(const std::string& id, const std::string& values, std::int6
 void AddDue(const Policy& policy, const std::string& suffix, QuotaUnit unit, WindowKind kind,
             std::int64_t limit, const config::Config& config, const Asker& asker, Instant asked_at,
             const HeldFor& held, std::vector<Due>& dues) {
-  // Of what is of one request alone nothing is kept.
-  const bool alone =
-      kind == WindowKind::kRequest || (kind == WindowKind::kAction && asker.action.empty());
-  if (alone) return;
   Due due{.policy = policy.id + suffix,
           .values = ValuesText(policy.per, asker, kind),
+          .scope = {},
           .unit = unit,
           .kind = kind};
+  due.alone = kind == WindowKind::kRequest || (kind == WindowKind::kAction && asker.action.empty());
   const bool recovers = !suffix.empty();
   if (kind == WindowKind::kAction)
     due.scope = asker.workspace.empty() ? asker.key : asker.workspace;

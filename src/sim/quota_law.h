@@ -34,7 +34,7 @@ struct HeldFor {
   std::int64_t multiplier_ppm = 1'000'000;
 };
 
-// One counter.
+// One limit that a request meets.
 struct Due {
   std::string policy;  // its id, with "/attempts" or the like behind it
   std::string values;
@@ -48,6 +48,7 @@ struct Due {
   // What is held. None: several amounts would be right.
   std::optional<std::int64_t> amount;
   bool may_be_left_out = false;  // nothing is held of it
+  bool alone = false;            // it is of this request, and no counter is kept
 };
 
 std::vector<Due> DuesOf(const config::Config& config, const Asker& asker, Instant asked_at,

@@ -70,8 +70,8 @@ TEST(QuotaLaw, ASplit_NamesTheCounter_AndAnActionIsItsCallers) {
   shared.workspace = "w";
   EXPECT_EQ(DuesOf({each}, shared).at(0).scope, "w");
   shared.action = "";
-  EXPECT_TRUE(DuesOf({each}, shared).empty()) << "of an action of its own nothing is kept";
-  EXPECT_TRUE(DuesOf({Named("one", QuotaUnit::kRequests, WindowKind::kRequest)}).empty());
+  EXPECT_TRUE(DuesOf({each}, shared).at(0).alone) << "of an action of its own nothing is kept";
+  EXPECT_TRUE(DuesOf({Named("one", QuotaUnit::kRequests, WindowKind::kRequest)}).at(0).alone);
 }
 
 TEST(QuotaLaw, EachUnit_IsHeldForWhatCanBeUsed) {

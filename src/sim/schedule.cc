@@ -40,8 +40,9 @@ Duration DrawPolicySettings(Draw draw, Duration gap, Settings& settings) {
   settings.policies_seed = draw.Next();
   settings.policies = DrawPolicies(settings.policies_seed);
   settings.attempts = draw.Chance(500) ? 10 : draw.Between(1, 4);
-  const bool long_gaps = draw.Chance(350);
-  return long_gaps && !settings.policies.empty() ? Seconds(90) : gap;
+  const bool long_gaps = draw.Chance(400);
+  const Duration longer = Seconds(std::int64_t{20} << draw.Below(6));
+  return long_gaps && !settings.policies.empty() ? longer : gap;
 }
 
 Settings MakeSettings(Draw draw, FaultSet faults) {

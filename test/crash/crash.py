@@ -24,7 +24,13 @@ the kept reply byte for byte, 409 response_not_stored, or a fresh run if nothing
   wallet       a grant is charged or held above what it is, or a charge is not the tokens times the multiplier
   repeated     an Idempotency-Key is charged twice, or answered with another reply than the first
 
-Lost, double, wallet and repeated must be zero. A request left open after the last start is lost too: its hold
+Every request meets several quota policies: limits per minute, sliding and not, per key and per team, slots, attempts of
+an action, a firm limit and a shadow; some are so low that requests are refused.
+
+  quota        a hard limit is passed after any record, a request is not held on a policy it meets, a figure is not
+               what the usage comes to, a threshold is told twice or not truly, something stays held
+
+Lost, double, wallet, repeated and quota must be zero, and `weir ledger verify` must find nothing either. A request left open after the last start is lost too: its hold
 would never come back. The callers, the upstream and the moments of the kills come from the seed.
 
 A run of 500 cycles or more adds a line to test/evidence/crash.jsonl; --evidence names another file.
@@ -48,6 +54,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "harness"))
 sys.path.insert(0, HERE)
 import journal  # noqa: E402
+import quotas  # noqa: E402
 import weir  # noqa: E402
 
 EVENT_TEXT = "forty bytes of text are just ten tokens "
@@ -104,9 +111,29 @@ models:
     routes: [witness]
     multiplier: 3
     price: {{input: 1.25, cached_input: 0.125, output: 10}}
+policies:
+  - {{id: each-minute, per: [key], unit: requests, limit: 40, window: minute, alerts: [50, 100]}}
+  - {{id: team-tokens, per: [team], unit: total_tokens, limit: 400000, window: minute, sliding: true}}
+  - {{id: slots, per: [team], unit: concurrent, limit: 11, window: lifetime}}
+  - {{id: spend, unit: usd, limit: 1000, window: day, alerts: [1, 2, 5, 10]}}
+  - {{id: firm, match: {{team: [t0, t1]}}, per: [team], unit: usd, limit: 20, window: hour, cap: firm}}
+  - {{id: shadow, per: [key], unit: output_tokens, limit: 1, window: hour, shadow: true, forecast: false}}
+  - {{id: agents, match: {{team: t0}}, unit: quota_tokens, limit: 9000000, window: minute,
+     retry: {{attempts: 9}}}}
 keys:
 {keys}
 """
+# The same by hand: the unit, what it is counted apart by, and the teams it is for.
+POLICIES = {
+    "each-minute": ("requests", "key", None),
+    "team-tokens": ("total_tokens", "team", None),
+    "slots": ("concurrent", "team", None),
+    "spend": ("usd", "", None),
+    "firm": ("usd", "team", ("t0", "t1")),
+    "shadow": ("output_tokens", "key", None),
+    "agents": ("quota_tokens", "", ("t0",)),
+}
+TEAMS = 4
 PACKAGES = ("plain", "grows", "tokens", "tokens-grow")  # of callers, in turn
 MULTIPLIER_PPM = 3_000_000
 PREPAID = 2_000_000_000
@@ -114,12 +141,29 @@ KEY = """  - name: caller{number}
     secret: {secret}
     package: {package}
     prepaid: {prepaid}
+    attributes: {{team: {team}}}
     limits: {{requests_per_minute: 1000000, budget: 1000}}
 """
 
 
 def package_of(number):
     return PACKAGES[number % len(PACKAGES)]
+
+
+def team_of(number):
+    return f"t{number // len(PACKAGES) % TEAMS}"
+
+
+def policies_of(number, action):
+    """{(policy, values): unit} of the counters that a request of this caller is held on."""
+    due = {}
+    for policy, (unit, split, teams) in POLICIES.items():
+        if teams is None or team_of(number) in teams:
+            value = {"key": f"key=caller{number}", "team": f"team={team_of(number)}", "": ""}[split]
+            due[policy, value] = unit
+    if action and team_of(number) == "t0":
+        due["agents/attempts", f"action={action}"] = "attempts"
+    return due
 
 
 def secret_of(number):
@@ -221,7 +265,8 @@ class Callers:
             name = f"c{number:03d}-{sequence:06d}"
             asked = {"caller": number, "stream": chance.random() < 0.7, "size": size,
                      "events": chance.randint(1, 45 if size > 1 else 80),
-                     "once": name if chance.random() < 0.5 else None}
+                     "once": name if chance.random() < 0.5 else None,
+                     "action": name if chance.random() < 0.5 else None}
             repeats = 12 if asked["once"] else 0
             for again in range(repeats + 1):
                 entry = {**asked, "tag": f"{name}.{again}", "request": None, "end": None, "from": time.time_ns(),
@@ -236,6 +281,8 @@ class Callers:
                     break
                 if entry.get("code") == "response_not_stored":
                     break
+                if entry.get("status") == 429:
+                    await asyncio.sleep(0.1)  # a limit is reached, of which there are some
                 if again > 0:
                     await asyncio.sleep(0.1 * again)  # a start may take a moment, and so may a call that is in use
 
@@ -247,6 +294,7 @@ class Callers:
                                "stream": entry["stream"], "max_output_tokens": 2000}).encode()
             self.log.append(entry)
             once = f"Idempotency-Key: {entry['once']}\r\n" if entry["once"] else ""
+            once += f"X-Weir-Action-Id: {entry['action']}\r\n" if entry["action"] else ""
             writer.write(b"POST /v1/responses HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer %s\r\n"
                          b"X-Client-Request-Id: %s\r\n%s"
                          b"Content-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" %
@@ -317,7 +365,7 @@ class Doomed(weir.Process):
 
 
 class Counting(weir.Tally):
-    """Knows how many facts of each kind were wrong: "lost", "double"."""
+    """Knows how many facts of each kind were wrong: "lost", "double", "quota"."""
 
     def __init__(self):
         super().__init__()
@@ -344,7 +392,7 @@ async def crash(options, folder):
     upstream = Upstream()
     await upstream.start()
     port = weir.free_port()
-    keys = "".join(KEY.format(number=n, secret=secret_of(n), package=package_of(n),
+    keys = "".join(KEY.format(number=n, secret=secret_of(n), package=package_of(n), team=team_of(n),
                               prepaid=PREPAID if "tokens" in package_of(n) else 0) for n in range(options.streams))
     config = CONFIG.format(port=port, admin_port=weir.free_port(), folder=folder, upstream=upstream.port, keys=keys)
     chance = random.Random(options.seed)
@@ -462,6 +510,27 @@ def audit_repeats(tally, callers, intents, resolutions):
     return seen
 
 
+def audit_quotas(tally, callers, records):
+    """Every counter after every record; and which ones a request was held on, where its caller is known."""
+    keys = {record.request: record.key for record in records if record.kind == journal.INTENT}
+    # The key of a caller, and what a request that had an answer said of itself.
+    number_of, action_of = {}, {}
+    for entry in callers:
+        if entry["request"] in keys:
+            number_of[keys[entry["request"]]] = entry["caller"]
+            action_of[entry["request"]] = entry["action"]
+
+    def due(intent):
+        if intent.request not in action_of:
+            return None
+        return policies_of(number_of[intent.key], action_of[intent.request])
+
+    counted = quotas.Audit(tally, due)
+    for record in records:
+        counted.take(record)
+    return counted.finish()
+
+
 def audit(tally, upstream, callers, records):
     intents, resolutions = {}, {}
     for record in records:
@@ -545,12 +614,41 @@ def audit(tally, upstream, callers, records):
     repeats = audit_repeats(tally, callers, intents, resolutions)
     wallets = audit_wallets(tally, records)
     extended = sum(record.kind == journal.EXTEND for record in records)
-    tally.check("the load was real", all((seen["whole"], seen["cut"], wallets, extended, repeats["asked_again"])),
-                f"{seen} {repeats} {wallets} {extended}")
+    counted = audit_quotas(tally, callers, records)
+    refused = sum(entry.get("code") in ("quota_exceeded", "in_flight_reserved", "concurrency_limit_exceeded",
+                                        "budget_exceeded") for entry in callers)
+    tally.check("the load was real", all((seen["whole"], seen["cut"], wallets, extended, repeats["asked_again"],
+                                          counted["alerts"], counted["windows"] > counted["counters"], refused)),
+                f"{seen} {repeats} {wallets} {extended} {counted} {refused}")
     tally.check("no request was sent upstream twice", not upstream.repeated, str(upstream.repeated[:5]))
     return {"seen_" + name: count for name, count in (seen | repeats).items()} | {
-        "wallet_charges": wallets, "extensions": extended,
+        "wallet_charges": wallets, "extensions": extended, "policy_refusals": refused,
+        **{"quota_" + name: count for name, count in counted.items()},
         "unrecovered_usd": unrecovered_nano / 1e9, "unrecovered_tokens_max": unrecovered_tokens_max}
+
+
+def verify_by_gateway(tally, data, records):
+    """The gateway's own auditor finds nothing, and its export has every record and names every line of a policy."""
+    def run(*arguments):
+        return subprocess.run([weir.binary(), "ledger", *arguments, "--data-dir", data], capture_output=True, text=True,
+                              check=False)
+
+    verified = run("verify", "--json")
+    good = verified.returncode == 0 and json.loads(verified.stdout)["good"]
+    tally.check("weir ledger verify finds nothing", good, verified.stdout[:2000] + verified.stderr[:2000])
+    rows = [json.loads(line) for line in run("export").stdout.splitlines()]
+    kinds = {journal.COUNTER: "counter", journal.WINDOW: "window", journal.ALERT: "alert"}
+    for kind, name in kinds.items():
+        tally.check("weir ledger export has each record of policies",
+                    sum(row["kind"] == name for row in rows) == sum(record.kind == kind for record in records), name)
+    for row, record in zip(rows, records):
+        lines = row.get("quotas", [])
+        amounts = [line.get("held", line.get("used")) for line in lines]
+        written = record.fields.get("quotas", [])
+        written = [entry[1] if isinstance(entry, tuple) else entry for entry in written]
+        tally.check("weir ledger export names each line", amounts == written and all(line["policy"] for line in lines),
+                    f"{row} {record}")
+    tally.check("weir ledger export has every record", len(rows) == len(records), f"{len(rows)} of {len(records)}")
 
 
 def commit_now():
@@ -568,7 +666,9 @@ def keep(options, commit, callers, records, reached, tally, story, seconds):
             "kills": dict(sorted(reached.items())),
             "requests": len(callers), "records": len(records), "lost": tally.wrong["lost"],
             "double": tally.wrong["double"], "wallet": tally.wrong["wallet"],
-            "repeated": tally.wrong["repeated"], "replayed": story["seen_replayed"],
+            "repeated": tally.wrong["repeated"], "quota": tally.wrong["quota"], "replayed": story["seen_replayed"],
+            "quota_holds": story.get("quota_hard_holds", 0), "quota_alerts": story.get("quota_alerts", 0),
+            "policy_refusals": story["policy_refusals"],
             "wallet_charges": story["wallet_charges"], "extensions": story["extensions"],
             "wrong": tally.failed, "facts": tally.passed,
             "unrecovered_usd": round(story["unrecovered_usd"], 9),
@@ -594,6 +694,7 @@ def main():
     tally.check("the last process ends cleanly", status == 0, f"{status}\n{server.errors()}")
     records = journal.read(os.path.join(folder, "data"))
     story = audit(tally, upstream, callers, records)
+    verify_by_gateway(tally, os.path.join(folder, "data"), records)
     kinds = [sum(record.kind == kind for record in records) for kind in range(1, 6)]
     print(f"{options.cycles} cycles in {time.monotonic() - started:.0f} s, slowest start {max(starts):.2f} s; "
           f"{len(callers)} requests, {len(upstream.sent)} reached the upstream; journal: {kinds[0]} intents, "
@@ -603,7 +704,7 @@ def main():
     if options.at == "any" and options.cycles >= 4 * len(POINTS):
         for point in (*POINTS, "recovered"):
             tally.check("every point was reached", reached[point] > 0, f"{point}: {dict(reached)}")
-    wrong = " ".join(f"{name}={tally.wrong[name]}" for name in ("lost", "double", "wallet", "repeated"))
+    wrong = " ".join(f"{name}={tally.wrong[name]}" for name in ("lost", "double", "wallet", "repeated", "quota"))
     print(f"{wrong}; {tally.passed} facts agree")
     if options.evidence or options.cycles >= LONG_RUN:
         keep(options, commit, callers, records, reached, tally, story, time.monotonic() - started)

@@ -118,8 +118,9 @@ class Reader:
         return range(count)
 
     def quota_lines(self):
-        """[(counter, amount)]"""
-        return [(self.varint(), self.varint()) for _ in self.counted(QUOTA_LINES)]
+        """How far the record's time lies before that by which windows go, and [(counter, amount)]."""
+        behind = self.varint()
+        return behind, [(self.varint(), self.varint()) for _ in self.counted(QUOTA_LINES)]
 
     def quota_use(self):
         return [self.varint() for _ in self.counted(QUOTA_LEGS)]
@@ -203,7 +204,7 @@ def of_version_3_or_4(reader, kind, time, prices):
         fields = {"hold": reader.varint(), "output_bound": reader.varint()}
         bits = reader.with_(1)
         fields["wallet"] = reader.wallet_hold() if bits & 1 else None
-        fields["quotas"] = reader.quota_lines() if bits & 4 else []
+        fields["behind"], fields["quotas"] = reader.quota_lines() if bits & 4 else (0, [])
         return Record(kind, time, request, None, None, fields, None)
     key = reader.id()
     if kind == INTENT:
@@ -213,7 +214,7 @@ def of_version_3_or_4(reader, kind, time, prices):
         fields["wallet"] = reader.wallet_hold() if bits & 1 else None
         fields["idempotency"] = (reader.id(), reader.id()) if bits & 2 else None
         fields["multiplier_ppm"] = reader.varint() if bits & 4 else None
-        fields["quotas"] = reader.quota_lines() if bits & 4 else []
+        fields["behind"], fields["quotas"] = reader.quota_lines() if bits & 4 else (0, [])
         return Record(kind, time, request, key, of, fields, None)
     if kind == SETTLE:
         of = price()
@@ -240,7 +241,7 @@ def of_version_1_or_2(reader, kind, time):
     request, key, price, fields, usage = reader.id(), reader.id(), reader.price(), {}, None
     if kind == INTENT:
         fields = {name: reader.varint() for name in ("hold", "input_bound", "output_bound")}
-        fields |= {"wallet": None, "idempotency": None, "quotas": []}
+        fields |= {"wallet": None, "idempotency": None, "behind": 0, "quotas": []}
     elif kind == CHECKPOINT:
         usage = reader.usage()
     elif kind == SETTLE:

@@ -4,8 +4,9 @@
     ./dev sim [--count N] [--seed N] [--events N] [--jobs N] [--no-evidence]
 
 Without --seed it goes on where the last line of test/evidence/sim.jsonl ended, so that runs add up to seeds that
-were never tried before. A line says what was run: date, commit (and whether the tree was changed since), seeds, what
-happened in them, violations, seconds, and the sum of schedules over all lines. A run that finds a violation says so
+were never tried before. A seed makes another schedule when what is drawn from it changes, so each such change gets a
+name here (WORKLOAD), and lines of others do not count. A line says what was run: date, commit (and whether the tree was changed since), seeds, what
+happened in them, violations, seconds, and the sum of schedules over all lines of its workload. A run that finds a violation says so
 in its line, prints the shrunk schedule and fails.
 """
 import argparse
@@ -21,7 +22,9 @@ EVIDENCE = os.path.join(ROOT, "test", "evidence", "sim.jsonl")
 CHUNK = 2000  # schedules of one process; small enough that cores end together
 SUMS = ("schedules", "violations", "events", "requests", "admitted", "attempts", "served", "settled", "voided",
         "recovered", "overruns", "records", "crashes", "power_cuts", "lost_records", "grants", "extensions",
-        "out_of_hold", "replays", "simulated_seconds")
+        "out_of_hold", "replays", "counters", "windows", "quota_lines", "alerts", "policy_refusals",
+        "simulated_seconds")
+WORKLOAD = "policies"  # lines from before there were names have none
 
 
 def chunks(first, count, size=CHUNK):
@@ -37,6 +40,10 @@ def read_evidence(path):
         return []
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file if line.strip()]
+
+
+def of_workload(lines, workload=WORKLOAD):
+    return [line for line in lines if line.get("workload") == workload]
 
 
 def next_seed(lines):
@@ -89,7 +96,7 @@ def main():
     if not binary:
         sys.exit("set WEIR_BINARY, or run this as ./dev sim")
 
-    lines = read_evidence(EVIDENCE)
+    lines = of_workload(read_evidence(EVIDENCE))
     seed = options.seed if options.seed is not None else next_seed(lines)
     # Before, because a long run may see a commit come in.
     commit, changed = git("rev-parse", "--short=12", "HEAD"), bool(git("status", "--porcelain", "src"))
@@ -97,7 +104,7 @@ def main():
     results, failures = run_all(binary, options.jobs, options.events, chunks(seed, options.count))
     seconds = time.monotonic() - began
     line = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "commit": commit, "changed": changed,
+            "commit": commit, "changed": changed, "workload": WORKLOAD,
             "actions": options.events, "seed_first": seed, "seed_last": seed + options.count - 1, **add_up(results),
             "seconds": round(seconds, 1)}
     line["schedules_in_all"] = line["schedules"] + sum(before["schedules"] for before in lines)

@@ -21,6 +21,11 @@ class RunTest(unittest.TestCase):
         self.assertEqual(run.next_seed([]), 1)
         self.assertEqual(run.next_seed([{"seed_last": 500}, {"seed_last": 20}]), 501)
 
+    def test_lines_of_another_workload_do_not_count(self):
+        lines = [{"seed_last": 500}, {"seed_last": 20, "workload": run.WORKLOAD}, {"seed_last": 90, "workload": "old"}]
+        self.assertEqual(run.next_seed(run.of_workload(lines)), 21)
+        self.assertEqual(run.of_workload(lines, None), lines[:1])
+
     def run_with(self, script):
         with tempfile.TemporaryDirectory() as folder:
             binary = os.path.join(folder, "weir")
