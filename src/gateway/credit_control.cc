@@ -724,6 +724,7 @@ ExtendReply CreditControl::Extend(const ExtendCommand& command, Instant now,
                                   ledger::RecordBuffer& records) {
   OpenRequest* const request = open_.Find(command.request);
   CHECK(request != nullptr, "only an open request is extended");
+  Advance(now);
   const KeyState& key = keys_[request->key];
   const std::int64_t more = std::clamp<std::int64_t>(command.output_tokens, 0, policy::kTokensMax);
   policy::TokenBounds bounds = request->bounds;
@@ -783,6 +784,7 @@ std::optional<std::string> CreditControl::Apply(const ledger::ExtendRecord& reco
 
 GrantReply CreditControl::Give(ledger::GrantRecord grant, Instant now,
                                ledger::RecordBuffer& records) {
+  Advance(now);
   grant.time = now;
   if (auto known = wallets_.Find(grant.grant)) {
     known->time = grant.time;
@@ -796,6 +798,7 @@ GrantReply CreditControl::Give(ledger::GrantRecord grant, Instant now,
 
 RevokeReply CreditControl::Revoke(const GrantId& grant, Instant now,
                                   ledger::RecordBuffer& records) {
+  Advance(now);
   const auto record = wallets_.Revoking(grant, now);
   if (!record) return {.found = wallets_.Find(grant).has_value(), .position = position_};
   ledger::Encode(*record, records);
@@ -804,6 +807,7 @@ RevokeReply CreditControl::Revoke(const GrantId& grant, Instant now,
 }
 
 JournalPosition CreditControl::Sweep(Instant now, ledger::RecordBuffer& records) {
+  Advance(now);
   for (std::size_t i = 0; i < wallets_.size(); ++i) EndGrants(wallets_.WalletAt(i), now, records);
   return position_;
 }
@@ -1022,6 +1026,7 @@ CheckpointReply CreditControl::Checkpoint(const CheckpointCommand& command, Inst
                                           ledger::RecordBuffer& records) {
   OpenRequest* request = open_.Find(command.request);
   CHECK(request != nullptr, "only an open request delivers");
+  Advance(now);
   Usage usage = policy::Plausible(command.usage);
   usage.source = UsageSource::kCheckpoint;
   const Usage& before = request->delivered;
@@ -1213,6 +1218,7 @@ std::optional<std::string> CreditControl::Replay(const ledger::FundRecord& recor
 }
 
 Resolution CreditControl::ResolveOpen(Instant now, ledger::RecordBuffer& records) {
+  Advance(now);
   std::vector<std::pair<JournalPosition, RequestId>> open;
   open.reserve(open_.size());
   open_.ForEach([&](const RequestId& id, const OpenRequest& request) {

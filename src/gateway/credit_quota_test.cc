@@ -361,6 +361,62 @@ TEST_F(QuotaTest, ExtensionInALaterWindow_IsOfThatWindow) {
   EXPECT_EQ(View("minute").settled, 466);
 }
 
+// Window time is the latest that the machine has seen, by whatever showed it.
+TEST_F(QuotaTest, ATimeThatAnyCommandShowed_IsNotForgotten) {
+  const auto later = [&](const std::string& by) {
+    credit = std::make_unique<CreditControl>();
+    journal.clear();
+    asked.clear();
+    next_request = 1;
+    now = kNow;
+    mode = HoldMode::kAdaptive;
+    Policies({Named("minute", QuotaUnit::kOutputTokens, 5'000, WindowKind::kMinute)});
+    EXPECT_EQ(Why(Admit(10, 50'000)), "None");
+    EXPECT_EQ(Why(Admit(10, 50'000)), "None");
+    now = now + Minutes(1);
+    if (by == "extension") {
+      EXPECT_TRUE(credit->Extend({Request(1), 10}, now, records).granted);
+    } else if (by == "checkpoint") {
+      credit->Checkpoint({Request(1), {.output_tokens = 1, .source = UsageSource::kCheckpoint}},
+                         now, records);
+    } else if (by == "settlement") {
+      Settle(1, Used(1, 1));
+    } else if (by == "grant" || by == "revocation" || by == "sweep") {
+      const ledger::GrantRecord grant{
+          .grant = {{7, 7}}, .wallet = {{8, 8}}, .amount = {9}, .effective_at = kNow};
+      credit->Give(grant, by == "grant" ? now : kNow, records);
+      if (by == "revocation") credit->Revoke(grant.grant, now, records);
+      if (by == "sweep") credit->Sweep(now, records);
+    }
+    Keep();
+    now = kNow;
+    EXPECT_EQ(Why(Admit(10, 20)), "None") << by;
+    return View("minute").window.starts_at > kNow;
+  };
+  EXPECT_FALSE(later("nothing"));
+  for (const char* by : {"extension", "checkpoint", "settlement", "grant", "revocation", "sweep"}) {
+    EXPECT_TRUE(later(by)) << by;
+  }
+}
+
+// What was refused left no record of the time; what was extended then did.
+TEST_F(QuotaTest, ATimeThatAnExtensionWasHeldAt_IsKnownAfterACrash) {
+  Policy sliding = Named("sliding", QuotaUnit::kTotalTokens, 5'000, WindowKind::kHour);
+  sliding.window.sliding = true;
+  Policies({sliding});
+  mode = HoldMode::kAdaptive;
+  ASSERT_EQ(Why(Admit(10, 50'000)), "None");
+  now = kNow + Seconds(7'200);
+  ASSERT_EQ(Why(Admit(6'000, 10)), "RequestExceedsLimit");
+  now = kNow;
+  ASSERT_TRUE(credit->Extend({Request(1), 10}, now, records).granted);
+  Keep();
+  Restart();
+  ASSERT_EQ(Why(Admit(10, 20)), "None");
+  const auto& intent = std::get<ledger::IntentRecord>(journal.back());
+  EXPECT_EQ(intent.quotas->behind, Seconds(7'200));
+}
+
 TEST_F(QuotaTest, Crash_LeavesWhatTheRecordsSay) {
   Policies({Named("tokens", QuotaUnit::kTotalTokens, 10'000),
             Named("slots", QuotaUnit::kConcurrent, 2, WindowKind::kLifetime)});
