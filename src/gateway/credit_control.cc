@@ -1010,7 +1010,12 @@ bool CreditControl::ResolveQuotas(const RequestId& id, std::span<const ledger::A
 void CreditControl::TellCrossed(std::span<const policy::QuotaLeg> legs, Instant now,
                                 ledger::RecordBuffer& records) {
   std::vector<ledger::AlertRecord> crossed;
-  for (const policy::QuotaLeg& leg : legs) quotas_.Crossed(leg.counter, WindowTime(now), crossed);
+  for (std::size_t i = 0; i < legs.size(); ++i) {
+    // Whose window ended while it grew has several lines of a counter.
+    const auto same = [&](const policy::QuotaLeg& leg) { return leg.counter == legs[i].counter; };
+    if (std::ranges::any_of(legs.first(i), same)) continue;
+    quotas_.Crossed(legs[i].counter, WindowTime(now), crossed);
+  }
   for (const ledger::AlertRecord& record : crossed) {
     ledger::Encode(record, records);
     ++position_.n;

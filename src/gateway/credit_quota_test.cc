@@ -361,6 +361,21 @@ TEST_F(QuotaTest, ExtensionInALaterWindow_IsOfThatWindow) {
   EXPECT_EQ(View("minute").settled, 466);
 }
 
+// Its window ended while it grew, so it holds of one counter twice.
+TEST_F(QuotaTest, AThreshold_IsToldOnce_AlsoToWhoHasTwoLinesOfTheCounter) {
+  Policy minute = Named("minute", QuotaUnit::kTotalTokens, 3'000, WindowKind::kMinute);
+  minute.alert_percent = {50};
+  Policies({minute});
+  mode = HoldMode::kAdaptive;
+  ASSERT_EQ(Why(Admit(100, 100'000)), "None");
+  now = now + Minutes(1);
+  ASSERT_TRUE(credit->Extend({Request(1), 2'000}, now, records).granted);
+  Keep();
+  Settle(1, Used(100, 2'700));
+  EXPECT_EQ(View("minute").settled, 2'800 - 1'124);
+  EXPECT_EQ(credit->TakeAlerts().size(), 1U);
+}
+
 // Window time is the latest that the machine has seen, by whatever showed it.
 TEST_F(QuotaTest, ATimeThatAnyCommandShowed_IsNotForgotten) {
   const auto later = [&](const std::string& by) {
