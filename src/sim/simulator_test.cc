@@ -71,7 +71,7 @@ TEST(Simulator, SomeHundredSchedules_BreakNoRule_AndMeetEverything) {
   EXPECT_GT(sum.out_of_hold, 0U);
   EXPECT_GT(sum.replays, 100U);
   EXPECT_GT(sum.counters, 500U);
-  EXPECT_GT(sum.windows, sum.counters + 200);  // they turn, or get other limits
+  EXPECT_GT(sum.windows, sum.counters + 100);  // they turn, or get other limits
   EXPECT_GT(sum.quota_lines, 2000U);
   EXPECT_GT(sum.alerts, 200U);
   EXPECT_GT(sum.policy_refusals, 500U);
