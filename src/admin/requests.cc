@@ -46,6 +46,22 @@ void WriteWalletOf(const ExchangeRecord& record, JsonWriter& json) {
   json.Close('}');
 }
 
+// What quota policies said of it.
+void WritePolicies(const ExchangeRecord& record, JsonWriter& json) {
+  std::vector<std::string> shadow;
+  std::string_view rest = record.policies_shadow;
+  while (!rest.empty()) {
+    const std::size_t comma = std::min(rest.find(", "), rest.size());
+    shadow.emplace_back(rest.substr(0, comma));
+    rest.remove_prefix(std::min(comma + 2, rest.size()));
+  }
+  json.Open("policies", '{')
+      .TextOrNull("refused_by", record.policy_refused)
+      .TextOrNull("degraded_by", record.policy_degraded)
+      .Texts("shadow", shadow)
+      .Close('}');
+}
+
 void WriteRecord(const ExchangeRecord& record, JsonWriter& json) {
   json.Text("id", RequestIdText(record.request))
       .TextOrNull("key_id", record.key.empty() ? "" : KeyIdText(record.key))
@@ -60,7 +76,14 @@ void WriteRecord(const ExchangeRecord& record, JsonWriter& json) {
       .TextOrNull("refusal", record.refusal == Refusal::kNone ? "" : TextOf(record.refusal).name)
       .Flag("stream", record.stream)
       .Flag("sandbox", record.sandbox)
-      .Open("usage", '{')
+      .TextOrNull("action", record.action)
+      .Open("attributes", '{');
+  record.attributes.ForEach([&](config::Dimension dimension, std::string_view value) {
+    json.Text(Name(dimension), value);
+  });
+  json.Close('}');
+  WritePolicies(record, json);
+  json.Open("usage", '{')
       .Number("input_tokens", record.usage.input_tokens)
       .Number("cached_input_tokens", record.usage.cached_input_tokens)
       .Number("cache_write_tokens", record.usage.cache_write_tokens)

@@ -251,6 +251,30 @@ std::string RefusalJson(const ExchangeRecord& record) {
       .Write();
 }
 
+// Whose request it was, by what its key and itself said, and what quota policies said of it.
+std::string AttributesJson(const ExchangeRecord& record) {
+  CanonicalObject attributes;
+  record.attributes.ForEach([&](config::Dimension dimension, std::string_view value) {
+    // The rest is told elsewhere in the receipt, or is the operator's.
+    if ((config::kAttributeBits & config::BitOf(dimension)) != 0) {
+      attributes.Text(Name(dimension), value);
+    }
+  });
+  return attributes.Write();
+}
+
+std::string PoliciesJson(const ExchangeRecord& record) {
+  std::vector<std::string> shadow;
+  for (const std::string_view id : Parts(record.policies_shadow)) {
+    shadow.push_back(store::CanonicalText(id));
+  }
+  return CanonicalObject()
+      .TextOrNull("refused_by", record.policy_refused)
+      .TextOrNull("degraded_by", record.policy_degraded)
+      .Json("shadow", store::CanonicalList(shadow))
+      .Write();
+}
+
 // What the figures mean, for a person.
 std::string ExplanationJson(const ExchangeRecord& record) {
   std::vector<std::string> sentences;
@@ -299,6 +323,13 @@ std::string ExplanationJson(const ExchangeRecord& record) {
   if (record.output_tokens_granted > 0) {
     say(fmt::format("The output was bounded to {} tokens, which is what the budget allowed.",
                     record.output_tokens_granted));
+  }
+  if (!record.policy_refused.empty()) {
+    say(fmt::format("The quota policy {} refused it.", record.policy_refused));
+  }
+  if (!record.policy_degraded.empty()) {
+    say(fmt::format("The quota policy {} sent it to another model than was asked for.",
+                    record.policy_degraded));
   }
   return store::CanonicalList(sentences);
 }
@@ -353,6 +384,9 @@ std::string MakeReceipt(const ExchangeRecord& record, const identity::KeyRecord*
       .Json("ledger", LedgerJson(record))
       .Json("hang_up", HangUpJson(record))
       .Json("limits", LimitsJson(record))
+      .TextOrNull("action", record.action)
+      .Json("attributes", AttributesJson(record))
+      .Json("policies", PoliciesJson(record))
       .Json("time", TimeJson(record))
       .Json("explanation", ExplanationJson(record));
   if (record.key.empty()) {

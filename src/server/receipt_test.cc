@@ -143,6 +143,24 @@ TEST(MakeReceipt, ExplainsTheChargeToTheNanoDollar) {
   }
 }
 
+TEST(MakeReceipt, SaysWhoseItWasAndWhatPoliciesSaid) {
+  ExchangeRecord record = Served();
+  record.attributes.Add(config::Dimension::kKey, "alice");
+  record.attributes.Add(config::Dimension::kTeam, "growth");
+  record.attributes.Add(config::Dimension::kProvider, "the-operators");
+  record.action = "ticket-7";
+  record.policy_degraded = "premium-month";
+  record.policies_shadow = "a, b";
+  const std::string text = Receipt(record);
+  EXPECT_EQ(FaultsOf(text), "");
+  EXPECT_THAT(text, HasSubstr(R"("action":"ticket-7","attempts")"));
+  EXPECT_THAT(text, HasSubstr(R"("attributes":{"team":"growth"})"));
+  EXPECT_THAT(text, HasSubstr(R"("policies":{"degraded_by":"premium-month","refused_by":null,)"
+                              R"("shadow":["a","b"]})"));
+  EXPECT_THAT(text, HasSubstr("The quota policy premium-month sent it to another model"));
+  EXPECT_FALSE(text.contains("the-operators"));
+}
+
 TEST(MakeReceipt, TheOperatorsAccounts_AreTheOperators) {
   EXPECT_FALSE(Receipt(Served()).contains("the-operators"));
   EXPECT_FALSE(Receipt(Served()).contains("openai/first"));

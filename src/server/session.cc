@@ -151,6 +151,53 @@ std::string AttemptsTold(const gateway::Exchange& x) {
   return text;
 }
 
+// What policies see of it, kept also where there are none: what they would do is asked later.
+telemetry::Attributes AttributesOf(const gateway::Exchange& x) {
+  using config::Dimension;
+  policy::Facts facts;
+  if (x.principal) {
+    const identity::KeyRecord& key = *x.principal->key;
+    facts[Dimension::kEnvironment] = x.config().environment;
+    // A request that ended before it could say anything of itself is its key's.
+    const auto& said = x.metadata.attributes.empty() ? key.attributes : x.metadata.attributes;
+    for (const config::Attribute& attribute : said) facts[attribute.dimension] = attribute.value;
+    facts[Dimension::kKey] = key.name;
+    facts[Dimension::kWorkspace] = key.workspace;
+  }
+  if (!x.attempts.empty()) facts[Dimension::kProvider] = x.attempts.back().upstream->name;
+  if (const config::Model* const model = x.plan.model; model != nullptr) {
+    facts[Dimension::kModelFamily] = model->family;
+    facts[Dimension::kModelClass] = model->model_class;
+    facts[Dimension::kModality] = x.plan.shape.audio ? "audio" : "text";
+    if (!x.relief.policy.empty()) {
+      const std::string_view moved = x.relief.model;
+      const std::string_view first = moved.substr(0, moved.find("->"));
+      facts[Dimension::kModel] = first == "*" ? std::string_view(x.plan.shape.model) : first;
+    }
+  }
+  telemetry::Attributes attributes;
+  for (std::size_t i = 0; i < facts.values.size(); ++i) {
+    attributes.Add(static_cast<Dimension>(i), facts.values[i]);
+  }
+  return attributes;
+}
+
+// What quota policies were asked and said.
+void RecordPolicies(const gateway::Exchange& x, telemetry::ExchangeRecord& record) {
+  record.attributes = AttributesOf(x);
+  record.action = x.metadata.action;
+  record.policy_refused = x.reason.policy;
+  record.policy_degraded = x.relief.policy;
+  record.policies_shadow = gateway::ShadowRefusals(x);
+  if (x.plan.model == nullptr) return;
+  const gateway::Quote& quote = x.plan.quote;
+  record.output_tokens_asked = quote.output_tokens_bound;
+  record.output_choices = quote.output_choices;
+  record.output_tokens_useful = quote.output_tokens_useful;
+  record.multiplier_ppm = quote.multiplier_ppm;
+  if (x.attempts.size() > 1) record.fallback_spend = gateway::FallbackSpend(x);
+}
+
 // What the credit machine was asked and said.
 void RecordAdmission(const gateway::Exchange& x, telemetry::ExchangeRecord& record) {
   const gateway::AdmitReply& admission = x.admission;
@@ -162,14 +209,14 @@ void RecordAdmission(const gateway::Exchange& x, telemetry::ExchangeRecord& reco
   record.price = PriceBytes(quote.price);
   record.budget = x.principal->key->limits.budget;
   record.budget_remaining = admission.budget_remaining;
+  record.input_tokens_bound = quote.input_tokens_bound;
+  record.audio_ms_bound = quote.audio_ms_bound;
+  record.tool_calls_bound = quote.tool_calls_bound;
   if (admission.position.n == 0) return;
   record.hang_up_rule = Name(x.hang_up_rule());
   record.charge = x.charge && x.operation.kind != gateway::OperationKind::kCountTokens;
-  record.input_tokens_bound = quote.input_tokens_bound;
   record.output_tokens_bound =
       admission.output_tokens_granted * std::max<std::int64_t>(quote.output_choices, 1);
-  record.audio_ms_bound = quote.audio_ms_bound;
-  record.tool_calls_bound = quote.tool_calls_bound;
   record.output_tokens_granted = admission.clamped ? admission.output_tokens_granted : 0;
   record.hold_position = admission.position.n;
   record.settle_position = x.settlement.position.n;
@@ -230,6 +277,7 @@ void Session::Record(gateway::Exchange& x) {
   record.attempts_told = AttemptsTold(x);
   record.queue_position = x.routing.queue_position;
   RecordAdmission(x, record);
+  RecordPolicies(x, record);
   shared_.metrics.RecordExchange(worker_, record);
   if (record.wallet && record.wallet->low) TellLow(x, *record.wallet, loop_.WallNow(), shared_);
   if (x.config().log_exchanges) shared_.log.Exchange(record);

@@ -10,7 +10,8 @@
 namespace weir::store {
 namespace {
 
-constexpr std::uint8_t kVersion = 4;
+constexpr std::uint8_t kVersion = 5;
+constexpr std::uint8_t kVersionBeforePolicies = 4;
 constexpr std::uint8_t kVersionBeforeWallets = 3;
 constexpr std::uint8_t kVersionBeforeReceipts = 2;
 constexpr std::uint8_t kVersionBeforeAudio = 1;
@@ -88,9 +89,10 @@ constexpr std::size_t kPriceNumbers = 7;  // of version 3
 void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
   // Written into a small array and appended whole: growing the buffer byte by byte would check its
   // capacity for each.
-  constexpr std::size_t kBytesMax = kIdBytes +
-                                    ExchangeReader::kWords * (kVarintBytesMax + kShortWordBytes) +
-                                    ExchangeReader::kNumbers * kVarintBytesMax;
+  constexpr std::size_t kBytesMax =
+      kIdBytes +
+      (ExchangeReader::kWords + config::kDimensions) * (kVarintBytesMax + kShortWordBytes) +
+      (ExchangeReader::kNumbers + 1) * kVarintBytesMax;
   std::uint8_t buffer[kBytesMax];
   std::uint8_t* to = buffer;
   if (bytes_.empty()) {
@@ -112,7 +114,11 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
       record.model_charged,
       record.changes,
       record.attempts_told,
-      record.price};
+      record.price,
+      record.action,
+      record.policy_refused,
+      record.policy_degraded,
+      record.policies_shadow};
   for (std::size_t i = 0; i < ExchangeReader::kWords; ++i) {
     const std::string_view word = words[i];
     Place& before = words_[i];
@@ -123,14 +129,7 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
     }
     to = PutVarint(word.size() + 1, to);
     before = {bytes_.size() + static_cast<std::size_t>(to - buffer), word.size()};
-    if (word.size() <= kShortWordBytes) {
-      if (!word.empty()) std::memcpy(to, word.data(), word.size());
-      to += word.size();
-    } else {
-      bytes_.insert(bytes_.end(), buffer, to);
-      bytes_.insert(bytes_.end(), word.begin(), word.end());
-      to = buffer;
-    }
+    to = PutBytes(word, buffer, to);
   }
 
   const telemetry::WalletKept wallet = record.wallet.value_or(telemetry::WalletKept{});
@@ -161,22 +160,70 @@ void ExchangeBatch::Append(const telemetry::ExchangeRecord& record) {
       // kDearestImage is the largest, so one more of it is 0.
       static_cast<std::int64_t>(static_cast<std::uint32_t>(record.usage.image_kind + 1)),
       record.wallet ? PlaceIn(kWalletUnits, wallet.unit) : 0, wallet.multiplier_ppm, wallet.held,
-      wallet.charged, wallet.overrun, wallet.left, record.tool_calls_bound};
+      wallet.charged, wallet.overrun, wallet.left, record.tool_calls_bound,
+      record.output_tokens_asked, record.output_choices, record.output_tokens_useful,
+      record.multiplier_ppm, record.fallback_spend.n};
   for (const std::int64_t number : numbers) to = PutVarint(ZigZag(number), to);
+  PutAttributes(record.attributes, buffer, to);
   bytes_.insert(bytes_.end(), buffer, to);
   ++count_;
+}
+
+// Behind what is in the buffer from `buffer` to `to`: into it as well, or both into the batch.
+std::uint8_t* ExchangeBatch::PutBytes(std::string_view bytes, std::uint8_t* buffer,
+                                      std::uint8_t* to) {
+  if (bytes.size() <= kShortWordBytes) {
+    if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+    return to + bytes.size();
+  }
+  bytes_.insert(bytes_.end(), buffer, to);
+  bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  return buffer;
+}
+
+void ExchangeBatch::PutAttributes(const telemetry::Attributes& attributes, std::uint8_t* buffer,
+                                  std::uint8_t*& to) {
+  if (attributes == attributes_) {
+    *to++ = 0;
+    return;
+  }
+  std::array<std::string_view, config::kDimensions> values{};
+  attributes.ForEach([&](config::Dimension dimension, std::string_view value) {
+    values[static_cast<std::size_t>(dimension)] = value;
+  });
+  std::uint32_t changed = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const Place& before = values_[i];
+    const bool same = values[i].size() == before.size &&
+                      (values[i].empty() ||
+                       std::memcmp(values[i].data(), bytes_.data() + before.at, before.size) == 0);
+    if (!same) changed |= 1U << i;
+  }
+  to = PutVarint(changed, to);
+  for (std::uint32_t bits = changed; bits != 0; bits &= bits - 1) {
+    const auto i = static_cast<std::size_t>(std::countr_zero(bits));
+    to = PutVarint(values[i].size(), to);
+    values_[i] = {bytes_.size() + static_cast<std::size_t>(to - buffer), values[i].size()};
+    to = PutBytes(values[i], buffer, to);
+  }
+  attributes_ = attributes;
 }
 
 void ExchangeBatch::Clear() {
   bytes_.clear();
   words_ = {};
+  values_ = {};
+  attributes_ = {};
   count_ = 0;
 }
 
 ExchangeReader::ExchangeReader(std::span<const std::uint8_t> bytes) : rest_(bytes) {
   damaged_ = rest_.empty() || rest_.front() < kVersionBeforeAudio || rest_.front() > kVersion;
   if (!damaged_) version_ = rest_.front();
-  if (version_ == kVersionBeforeWallets) numbers_there_ = kCacheWrite1hTokens;
+  if (version_ <= kVersionBeforePolicies) {
+    words_there_ = kAction;
+    numbers_there_ = version_ == kVersionBeforeWallets ? kCacheWrite1hTokens : kOutputAsked;
+  }
   if (!damaged_ && version_ <= kVersionBeforeReceipts) {
     words_there_ = kModelCharged;
     numbers_there_ = rest_.front() == kVersionBeforeAudio ? kAudioMs : kChoices;
@@ -221,6 +268,20 @@ bool ExchangeReader::Read() {
     std::uint64_t value = 0;
     if (!Varint(value)) return false;
     numbers_[i] = static_cast<std::int64_t>((value >> 1) ^ (0 - (value & 1)));
+  }
+  return version_ <= kVersionBeforePolicies || ReadAttributes();
+}
+
+bool ExchangeReader::ReadAttributes() {
+  std::uint64_t changed = 0;
+  if (!Varint(changed) || changed >> config::kDimensions != 0) return false;
+  changed_ = static_cast<std::uint32_t>(changed);
+  for (std::uint32_t bits = changed_; bits != 0; bits &= bits - 1) {
+    std::uint64_t length = 0;
+    if (!Varint(length) || length > rest_.size()) return false;
+    values_[static_cast<std::size_t>(std::countr_zero(bits))] = {
+        reinterpret_cast<const char*>(rest_.data()), static_cast<std::size_t>(length)};
+    rest_ = rest_.subspan(static_cast<std::size_t>(length));
   }
   return true;
 }
@@ -330,6 +391,18 @@ telemetry::ExchangeRecord ExchangeReader::Record() const {
                      .overrun = number(kWalletOverrun),
                      .left = number(kWalletLeft)};
   }
+  for (std::size_t i = 0; i < values_.size(); ++i) {
+    record.attributes.Add(static_cast<config::Dimension>(i), values_[i]);
+  }
+  record.action = words_[kAction];
+  record.policy_refused = words_[kPolicyRefused];
+  record.policy_degraded = words_[kPolicyDegraded];
+  record.policies_shadow = words_[kPoliciesShadow];
+  record.output_tokens_asked = number(kOutputAsked);
+  record.output_choices = number(kOutputChoices);
+  record.output_tokens_useful = number(kOutputUseful);
+  record.multiplier_ppm = number(kMultiplierPpm);
+  record.fallback_spend = {number(kFallbackSpendNanoUsd)};
   return record;
 }
 

@@ -2,21 +2,26 @@
 // difference from the one before where that is shorter. One SQLite row for each exchange costs its
 // thread ten times as much.
 //
-// FROZEN. Version 4; `varint` is unsigned LEB128, `zigzag` a varint of (n << 1) ^ (n >> 63):
+// FROZEN. Version 5; `varint` is unsigned LEB128, `zigzag` a varint of (n << 1) ^ (n >> 63):
 //
-//   batch   := version:u8(=4) record*
-//   record  := request:16 bytes, big endian, then words, then numbers
+//   batch   := version:u8(=5) record*
+//   record  := request:16 bytes, big endian, then words, then numbers, then attributes
 //   words   := key operation model model_served upstream model_charged changes attempts price
+//              action policy_refused policy_degraded policies_shadow
 //   word    := 0:varint             the same as in the record before (empty before the first)
 //            | length + 1:varint, the bytes      key: 16 bytes big endian, or none
 //   price   := empty, or as config/price_codec has it
 //   numbers := zigzag each, in the order of Number below
+//   attributes := changed:varint { length:varint, the bytes }
+//              bit i of `changed` says that the i-th config::Dimension has another value than in
+//              the record before (empty before the first); those values follow, by rising i
 //
 // Whoever needs another number appends it to the list under a new version; older versions are read
 // for as long as logs are kept. Version 1 has the numbers before kAudioMs, version 2 those before
 // kChoices, and both have the words before kModelCharged. Version 3 has the numbers before
 // kCacheWrite1hTokens, and another price: empty, or zigzag each: version, input, cached input,
-// cache write, output (pUSD each), request, second of audio (nUSD).
+// cache write, output (pUSD each), request, second of audio (nUSD). Version 4 has the words before
+// kAction, the numbers before kOutputAsked and no attributes.
 #pragma once
 
 #include <array>
@@ -28,6 +33,7 @@
 #include <vector>
 
 #include "base/id.h"
+#include "config/policy.h"
 #include "telemetry/exchange_record.h"
 
 namespace weir::store {
@@ -54,8 +60,14 @@ class ExchangeBatch {
     std::size_t at = 0;
     std::size_t size = 0;
   };
+  void PutAttributes(const telemetry::Attributes& attributes, std::uint8_t* buffer,
+                     std::uint8_t*& to);
+  std::uint8_t* PutBytes(std::string_view bytes, std::uint8_t* buffer, std::uint8_t* to);
+
   std::vector<std::uint8_t> bytes_;
-  std::array<Place, 9> words_{};  // of the last record, in bytes_
+  std::array<Place, 13> words_{};                    // of the last record, in bytes_
+  std::array<Place, config::kDimensions> values_{};  // of its attributes
+  telemetry::Attributes attributes_;
   std::uint32_t count_ = 0;
 };
 
@@ -72,6 +84,10 @@ class ExchangeReader {
     kChanges,
     kAttemptsTold,
     kPrice,
+    kAction,  // this and the rest from version 5
+    kPolicyRefused,
+    kPolicyDegraded,
+    kPoliciesShadow,
     kWords
   };
   enum Number : std::uint8_t {
@@ -124,6 +140,11 @@ class ExchangeReader {
     kWalletOverrun,
     kWalletLeft,
     kToolCallsBound,
+    kOutputAsked,  // this and the rest from version 5
+    kOutputChoices,
+    kOutputUseful,
+    kMultiplierPpm,
+    kFallbackSpendNanoUsd,
     kNumbers
   };
 
@@ -138,6 +159,12 @@ class ExchangeReader {
   const RequestId& request() const { return request_; }
   std::string_view word(Word which) const { return words_[which]; }
   std::int64_t number(Number which) const { return numbers_[which]; }
+  // Empty: it has none.
+  std::string_view attribute(config::Dimension which) const {
+    return values_[static_cast<std::size_t>(which)];
+  }
+  // Bits of the dimensions whose value is another than in the record before.
+  std::uint32_t attributes_changed() const { return changed_; }
   KeyId key() const;
   std::string price() const;
   telemetry::ExchangeRecord Record() const;
@@ -145,12 +172,15 @@ class ExchangeReader {
  private:
   bool Varint(std::uint64_t& value);
   bool Read();
+  bool ReadAttributes();
 
   std::span<const std::uint8_t> rest_;
   std::uint8_t version_ = 0;
   RequestId request_;
   std::array<std::string_view, kWords> words_{};
   std::array<std::int64_t, kNumbers> numbers_{};
+  std::array<std::string_view, config::kDimensions> values_{};
+  std::uint32_t changed_ = 0;
   std::size_t words_there_ = kWords;  // as many as the batch's version has, as the next
   std::size_t numbers_there_ = kNumbers;
   bool damaged_ = false;

@@ -12,6 +12,7 @@
 namespace weir::store {
 namespace {
 
+using config::Dimension;
 using telemetry::ExchangeRecord;
 
 void ExpectSame(const ExchangeRecord& is, const ExchangeRecord& want) {
@@ -59,6 +60,16 @@ void ExpectSame(const ExchangeRecord& is, const ExchangeRecord& want) {
   EXPECT_EQ(is.tokens, want.tokens);
   EXPECT_EQ(is.budget, want.budget);
   EXPECT_EQ(is.budget_remaining, want.budget_remaining);
+  EXPECT_EQ(is.attributes, want.attributes);
+  EXPECT_EQ(is.action, want.action);
+  EXPECT_EQ(is.policy_refused, want.policy_refused);
+  EXPECT_EQ(is.policy_degraded, want.policy_degraded);
+  EXPECT_EQ(is.policies_shadow, want.policies_shadow);
+  EXPECT_EQ(is.output_tokens_asked, want.output_tokens_asked);
+  EXPECT_EQ(is.output_choices, want.output_choices);
+  EXPECT_EQ(is.output_tokens_useful, want.output_tokens_useful);
+  EXPECT_EQ(is.multiplier_ppm, want.multiplier_ppm);
+  EXPECT_EQ(is.fallback_spend, want.fallback_spend);
 }
 
 void ExpectReadBack(const std::vector<ExchangeRecord>& records) {
@@ -72,6 +83,13 @@ void ExpectReadBack(const std::vector<ExchangeRecord>& records) {
   }
   EXPECT_FALSE(reader.Next());
   EXPECT_FALSE(reader.damaged());
+}
+
+telemetry::Attributes With(
+    std::initializer_list<std::pair<Dimension, std::string_view>> attributes) {
+  telemetry::Attributes packed;
+  for (const auto& [dimension, value] : attributes) packed.Add(dimension, value);
+  return packed;
 }
 
 ExchangeRecord Usual() {
@@ -100,6 +118,14 @@ ExchangeRecord Usual() {
   record.hold_position = 1'000'000;
   record.settle_position = 1'000'050;
   record.requests = {100, 99};
+  record.attributes = With({{Dimension::kKey, "alice"},
+                            {Dimension::kTeam, "growth"},
+                            {Dimension::kUser, "ada"},
+                            {Dimension::kEnvironment, "production"}});
+  record.output_tokens_asked = 128'000;
+  record.output_choices = 1;
+  record.output_tokens_useful = 256;
+  record.multiplier_ppm = 1'000'000;
   return record;
 }
 
@@ -137,6 +163,17 @@ TEST(ExchangeBatch, EveryEdge_ReadsBack) {
   most.queue_time = {INT64_MAX};
   most.changes = std::string(1024, 'c');
   most.attempts_told = "openai/a 429 burst, openai/b 200 served";
+  most.attributes = {};
+  for (std::size_t i = 0; i < config::kDimensions; ++i) {
+    most.attributes.Add(static_cast<Dimension>(i), std::string(256, static_cast<char>('a' + i)));
+  }
+  most.action = std::string(128, '~');
+  most.policy_refused = std::string(64, 'r');
+  most.policy_degraded = std::string(65, 'd');
+  most.policies_shadow = std::string(4096, 's');
+  most.output_tokens_asked = most.output_tokens_useful = most.multiplier_ppm = INT64_MAX;
+  most.output_choices = INT64_MIN;
+  most.fallback_spend = {INT64_MAX};
   ExchangeRecord least = Usual();
   least.budget = NanoUsd{0};  // a budget of nothing is not none
   least.wallet = {.unit = "nano_usd"};
@@ -163,12 +200,55 @@ TEST(ExchangeBatch, Words_AreToldWhenTheyChange) {
   ExpectReadBack(records);
 }
 
+TEST(ExchangeBatch, Attributes_AreToldWhenTheyChange) {
+  std::vector<ExchangeRecord> records(8, Usual());
+  records[1].attributes = With({{Dimension::kKey, "alice"}, {Dimension::kTeam, "growth"}});
+  records[2].attributes = {};
+  records[3].attributes = With({{Dimension::kImageClass, "final"}});
+  records[4].attributes = With({{Dimension::kKey, std::string(64, 'k')}});  // the last short one
+  records[5].attributes = With({{Dimension::kKey, std::string(65, 'k')},
+                                {Dimension::kTeam, std::string(200, 't')},
+                                {Dimension::kUser, "x"}});
+  records[6].attributes = records[5].attributes;
+  ExpectReadBack(records);
+  ExchangeBatch batch;
+  for (const ExchangeRecord& record : records) batch.Append(record);
+  ExchangeReader reader(batch.bytes());
+  std::vector<std::uint32_t> changed;
+  while (reader.Next()) changed.push_back(reader.attributes_changed());
+  const std::uint32_t usual = BitOf(Dimension::kKey) | BitOf(Dimension::kTeam) |
+                              BitOf(Dimension::kUser) | BitOf(Dimension::kEnvironment);
+  EXPECT_EQ(
+      changed,
+      (std::vector<std::uint32_t>{
+          usual, BitOf(Dimension::kUser) | BitOf(Dimension::kEnvironment),
+          BitOf(Dimension::kKey) | BitOf(Dimension::kTeam), BitOf(Dimension::kImageClass),
+          BitOf(Dimension::kImageClass) | BitOf(Dimension::kKey),
+          BitOf(Dimension::kKey) | BitOf(Dimension::kTeam) | BitOf(Dimension::kUser), 0, usual}));
+}
+
+TEST(ExchangeBatch, AnotherUser_CostsNoMoreThanItsName) {
+  ExchangeBatch batch;
+  ExchangeRecord record = Usual();
+  batch.Append(record);
+  batch.Append(record);
+  const std::size_t same = batch.bytes().size();
+  batch.Append(record);
+  const std::size_t before = batch.bytes().size();
+  record.attributes = With({{Dimension::kKey, "alice"},
+                            {Dimension::kTeam, "growth"},
+                            {Dimension::kUser, "grace"},
+                            {Dimension::kEnvironment, "production"}});
+  batch.Append(record);
+  EXPECT_EQ(batch.bytes().size() - before, before - same + 6) << "a length and the name";
+}
+
 TEST(ExchangeBatch, WhatIsAsBefore_CostsLittle) {
   ExchangeBatch batch;
   batch.Append(Usual());
   const std::size_t first = batch.bytes().size();
   batch.Append(Usual());
-  EXPECT_LE(batch.bytes().size() - first, 99U);
+  EXPECT_LE(batch.bytes().size() - first, 115U);
 }
 
 TEST(ExchangeBatch, Cleared_StartsAnew) {
@@ -183,7 +263,7 @@ TEST(ExchangeBatch, Cleared_StartsAnew) {
 }
 
 // The format is frozen: a file written by an earlier build must read the same.
-TEST(ExchangeBatch, Version4_IsTheseBytes) {
+TEST(ExchangeBatch, Version5_IsTheseBytes) {
   ExchangeRecord record;
   record.request = RequestId{{(5ULL << 16) | 1, 2}};
   record.started_at = {5'001'000};  // 5 ms and 1 us
@@ -203,26 +283,74 @@ TEST(ExchangeBatch, Version4_IsTheseBytes) {
   record.usage.image_kind = 1;
   record.wallet = {
       .unit = "quota_token", .multiplier_ppm = 3, .held = 4, .charged = 5, .overrun = 6, .left = 7};
+  record.action = "a";
+  record.policy_refused = "r";
+  record.policy_degraded = "d";
+  record.policies_shadow = "s";
+  record.output_tokens_asked = 8;
+  record.output_choices = 9;
+  record.output_tokens_useful = 10;
+  record.multiplier_ppm = 11;
+  record.fallback_spend = {12};
+  record.attributes = With({{Dimension::kKey, "k"}, {Dimension::kImageClass, "final"}});
   ExchangeBatch batch;
   batch.Append(record);
   batch.Append(record);
   const std::vector<std::uint8_t> once = {
       0, 0, 0, 0, 0, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2,  // the id
       0, 3, 'o', 'p', 0, 0, 0, 0, 0, 0, 2, 'p',        // words
+      2, 'a', 2, 'r', 2, 'd', 2, 's',                  // of policies
       2, 2, 0, 0x90, 3, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2,
       // sticky away, abort_and_void, anthropic; then the queue, the bounds, positions 7 and 8
       0xC4, 0xC, 0, 0, 0, 0, 0, 0, 14, 16, 0, 0, 0, 0, 0, 0,
       // three kinds of tokens, tool calls, images, video, the kind of image; the wallet
-      0, 0, 0, 4, 0, 0, 4, 4, 6, 8, 10, 12, 14, 6};  // tool calls that were held for
-  std::vector<std::uint8_t> expected = {4};
+      0, 0, 0, 4, 0, 0, 4, 4, 6, 8, 10, 12, 14, 6,  // tool calls that were held for
+      // what was asked for and the multiplier, what other attempts may have cost; the attributes
+      16, 18, 20, 22, 24, 0x81, 0x80, 4, 1, 'k', 5, 'f', 'i', 'n', 'a', 'l'};
+  std::vector<std::uint8_t> expected = {5};
   expected.insert(expected.end(), once.begin(), once.end());
   std::vector<std::uint8_t> again = once;
+  again.resize(again.size() - 11);
+  again.push_back(0);                          // the attributes are as before
+  for (std::size_t i = 34; i >= 28; i -= 2) {  // so are the words of policies
+    again[i] = 0;
+    again.erase(again.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+  }
   again[26] = 0;  // the price is as before
   again.erase(again.begin() + 27);
   again[17] = 0;  // and so is the operation
   again.erase(again.begin() + 18, again.begin() + 20);
   expected.insert(expected.end(), again.begin(), again.end());
   EXPECT_EQ(std::vector<std::uint8_t>(batch.bytes().begin(), batch.bytes().end()), expected);
+}
+
+// Written before the log kept what policies see.
+TEST(ExchangeReader, Version4_IsRead) {
+  const std::vector<std::uint8_t> once = {
+      0, 0, 0,   0,    0,  5, 0, 1, 0, 0, 0, 0,   0, 0, 0, 2,  // the id
+      0, 3, 'o', 'p',  0,  0, 0, 0, 0, 0, 2, 'p',              // words
+      2, 2, 0,   0x90, 3,  0, 2, 0, 0, 0, 0, 0,   0, 1, 0, 0, 0, 0, 0, 0, 2, 0xC4, 0xC, 0,  0, 0,
+      0, 0, 0,   14,   16, 0, 0, 0, 0, 0, 0, 0,   0, 0, 4, 0, 0, 4, 4, 6, 8, 10,   12,  14, 6};
+  std::vector<std::uint8_t> bytes = {4};
+  bytes.insert(bytes.end(), once.begin(), once.end());
+  bytes.insert(bytes.end(), once.begin(), once.end());
+  ExchangeReader reader(bytes);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(reader.Next());
+    const ExchangeRecord record = reader.Record();
+    EXPECT_EQ(record.operation, "op");
+    EXPECT_EQ(record.price, "p");
+    EXPECT_EQ(record.settle_position, 8U);
+    EXPECT_EQ(record.tool_calls_bound, 3);
+    EXPECT_EQ(record.usage.image_kind, 1U);
+    ASSERT_TRUE(record.wallet);
+    EXPECT_EQ(record.wallet->left, 7);
+    EXPECT_TRUE(record.attributes.empty());
+    EXPECT_EQ(record.policy_refused, "");
+    EXPECT_EQ(record.output_choices, 0);
+  }
+  EXPECT_FALSE(reader.Next());
+  EXPECT_FALSE(reader.damaged());
 }
 
 // Written before there were wallets: the rates of its price become a price.
@@ -333,7 +461,7 @@ TEST(ExchangeReader, AnyBytes_AreSafe) {
     ExchangeReader reader(bytes);
     while (reader.Next()) static_cast<void>(reader.Record());
   }
-  EXPECT_TRUE(ExchangeReader(std::vector<std::uint8_t>{5}).damaged());  // of a newer program
+  EXPECT_TRUE(ExchangeReader(std::vector<std::uint8_t>{6}).damaged());  // of a newer program
 }
 
 TEST(SlotOf, LaterSlots_HaveLargerIds) {

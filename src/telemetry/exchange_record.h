@@ -13,6 +13,7 @@
 #include "base/money.h"
 #include "base/time.h"
 #include "base/usage.h"
+#include "telemetry/attributes.h"
 
 namespace weir::telemetry {
 
@@ -89,6 +90,21 @@ struct ExchangeRecord {
   LimitKept tokens;
   std::optional<NanoUsd> budget;  // of the key at the admission; none: no cap
   NanoUsd budget_remaining;       // after it
+
+  // What quota policies saw of it, also where there were none. kProvider is the upstream that was
+  // tried last; kModel is there when a policy sent it to another model, and is the first one.
+  // kEndpoint is `operation`.
+  Attributes attributes;
+  std::string action;           // of a user, that it was part of; empty: of none
+  std::string policy_refused;   // the id of the policy that refused it; empty: none did
+  std::string policy_degraded;  // of the one that sent it to another model, the last
+  std::string policies_shadow;  // in shadow, that would have refused it: "a, b"
+  // What it wanted before anything was shortened, also where it was refused.
+  std::int64_t output_tokens_asked = 0;   // over all choices
+  std::int64_t output_choices = 0;        // 0: it was never planned
+  std::int64_t output_tokens_useful = 0;  // per choice
+  std::int64_t multiplier_ppm = 0;        // of the route, for quota tokens
+  NanoUsd fallback_spend;                 // what attempts after the first may have cost
 };
 
 }  // namespace weir::telemetry

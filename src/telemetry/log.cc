@@ -85,12 +85,16 @@ bool IsPlain(std::string_view text) {
   return plain;
 }
 
+// Of all attributes of a request together; nearly always less.
+constexpr std::size_t kAttributesKept = 512;
+
 // Places of the queue keep their memory for the next record, but not what a hostile text took.
 void FreeLong(ExchangeRecord& record) {
   for (std::string* text :
-       {&record.operation, &record.model, &record.model_served, &record.upstream}) {
+       {&record.operation, &record.model, &record.model_served, &record.upstream, &record.action}) {
     if (text->capacity() > kTextBytesMax) std::string().swap(*text);
   }
+  if (record.attributes.capacity() > kAttributesKept) record.attributes = Attributes();
 }
 
 Level LevelOf(const ExchangeRecord& record) {
@@ -204,8 +208,9 @@ class LineWriter {
   static constexpr std::size_t kNumberBytes = 20;  // of INT64_MIN
   // Escaped, a byte becomes six; quotes and an ellipsis come to that.
   static constexpr std::size_t kEscapedBytes = 6 * kTextBytesMax + 8;
-  static constexpr std::size_t kTexts = 6;
-  static constexpr std::size_t kTheRest = 1280;  // names, ids, the time and 21 numbers
+  // The attributes, and ten texts besides.
+  static constexpr std::size_t kTexts = 10 + config::kDimensions;
+  static constexpr std::size_t kTheRest = 1792;  // names, ids, the time and 21 numbers
   char line_[kTexts * kEscapedBytes + kTheRest];
   char* to_ = line_;
 };
@@ -286,6 +291,28 @@ void AppendExchangeLine(const ExchangeRecord& record, std::string& out) {
   if (!record.changes.empty()) {
     line.Literal(",\"changes\":");
     line.Text(record.changes);
+  }
+  if (!record.attributes.empty()) {
+    line.Literal(",\"attributes\":{");
+    bool first = true;
+    record.attributes.ForEach([&](config::Dimension dimension, std::string_view value) {
+      if (!std::exchange(first, false)) line.Literal(",");
+      line.Literal("\"");
+      line.Known(Name(dimension));
+      line.Literal("\":");
+      line.Text(value);
+    });
+    line.Literal("}");
+  }
+  for (const auto& [name, text] : {std::pair(std::string_view("action"), &record.action),
+                                   {"policy_refused", &record.policy_refused},
+                                   {"policy_degraded", &record.policy_degraded},
+                                   {"policies_shadow", &record.policies_shadow}}) {
+    if (text->empty()) continue;
+    line.Literal(",\"");
+    line.Known(name);
+    line.Literal("\":");
+    line.Text(*text);
   }
   line.Literal(",\"status\":");
   line.Number(record.status);

@@ -138,6 +138,40 @@ TEST(ExchangeLine, WaitSessionAndChanges_AreToldWhenThereAreAny) {
   }
 }
 
+TEST(ExchangeLine, WhatPoliciesSawAndSaid_IsToldWhenThereIsAny) {
+  ExchangeRecord record = Example();
+  record.attributes.Add(config::Dimension::kKey, "support-bot");
+  record.attributes.Add(config::Dimension::kTeam, "support");
+  record.attributes.Add(config::Dimension::kWorkflow, "say \"hi\"");
+  record.action = "ticket-7";
+  record.policy_refused = "team-month";
+  record.policies_shadow = "new-cap, other";
+  std::string line;
+  AppendExchangeLine(record, line);
+  EXPECT_THAT(line, HasSubstr(R"("attempts":2,"attributes":{"key":"support-bot","team":"support",)"
+                              R"("workflow":"say \"hi\""},"action":"ticket-7",)"
+                              R"("policy_refused":"team-month",)"
+                              R"("policies_shadow":"new-cap, other","status":200)"));
+  EXPECT_THAT(line, Not(HasSubstr("policy_degraded")));
+}
+
+TEST(ExchangeLine, TheLongestOfEveryText_Fits) {
+  ExchangeRecord record;
+  const std::string longest(1000, '\x01');  // each byte becomes six
+  for (std::size_t i = 0; i < config::kDimensions; ++i) {
+    record.attributes.Add(static_cast<config::Dimension>(i), longest);
+  }
+  record.operation = record.model = record.model_served = record.upstream = record.changes =
+      record.action = record.policy_refused = record.policy_degraded = record.policies_shadow =
+          longest;
+  record.refusal = Refusal::kPolicyRequestExceedsBudget;
+  record.held = record.charged = record.overrun = record.fallback_spend = {INT64_MIN};
+  std::string line;
+  AppendExchangeLine(record, line);
+  EXPECT_GT(line.size(), std::size_t{26 * 6 * 256});
+  EXPECT_EQ(line.back(), '\n');
+}
+
 TEST(Log, AnExchangeWithoutKey_SaysNull_AndNamesItsRefusal) {
   ExchangeRecord record;
   record.ending = EndingKind::kRefused;
