@@ -37,6 +37,7 @@
 #include "gateway/ports.h"
 #include "identity/api_key.h"
 #include "routing/account_pool.h"
+#include "store/journal.h"
 
 namespace weir::store {
 class AccountStore;
@@ -143,6 +144,9 @@ struct AdminPorts {
   PolicyPorts policies = {};
   // Who tells what happens. Null: nobody is told; never null while webhooks are asked about.
   server::Courier* courier = nullptr;
+  // Some of the ledger's journal, as CreditHost::ReadJournal. Waits for the journal thread.
+  std::function<Result<store::JournalSlice>(std::uint64_t after, std::size_t bytes_max)> journal =
+      {};
 };
 
 class AdminApi {

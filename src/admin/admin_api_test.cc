@@ -95,7 +95,13 @@ class AdminApiTest : public testing::Test {
                                .give = nullptr,
                                .revoke = nullptr,
                                .sweep = [] {}},
-                   .courier = courier_.get()},
+                   .courier = courier_.get(),
+                   .journal =
+                       [this](std::uint64_t after, std::size_t bytes_max) {
+                         asked_after_ = after;
+                         asked_bytes_ = bytes_max;
+                         return slice_;
+                       }},
         HashToken(kToken), std::vector<std::string>{"admin.example.com"});
   }
   ~AdminApiTest() override { std::filesystem::remove_all(directory_); }
@@ -161,6 +167,9 @@ class AdminApiTest : public testing::Test {
   bool draining_ = false;
   int published_ = 0;
   std::optional<gateway::KeyStanding> standing_;
+  Result<store::JournalSlice> slice_ = store::JournalSlice{};
+  std::uint64_t asked_after_ = 0;
+  std::size_t asked_bytes_ = 0;
   std::unique_ptr<AdminApi> api_;
 };
 
@@ -665,6 +674,57 @@ TEST_F(AdminApiTest, TheLedgerOfAKey_IsBudgetMinusSpentMinusHeld) {
   EXPECT_EQ(ledger().at("remaining_usd").as_string(), "0");
   Json(Send("PATCH", "/admin/v1/keys/" + id, R"({"limits":{"budget_usd":null}})"));
   EXPECT_TRUE(ledger().at("remaining_usd").is_null());
+}
+
+TEST_F(AdminApiTest, TheJournal_IsHandedOutInSlices_AsItIsStored) {
+  store::JournalSlice slice;
+  slice.tail.position = 9;
+  slice.tail.chain.fill(0xab);
+  store::JournalSlice::Batch batch{.first_position = 5, .count = 2, .records = {0, 1, 0xff, 0xfe}};
+  batch.chain.fill(0x0c);
+  slice.batches.push_back(batch);
+  slice_ = slice;
+  const json::object answer = Json(Send("GET", "/admin/v1/ledger/journal?after=4"));
+  EXPECT_EQ(asked_after_, 4U);
+  EXPECT_GT(asked_bytes_, 0U);
+  EXPECT_EQ(answer.at("position").as_int64(), 9);
+  EXPECT_EQ(answer.at("chain").as_string().size(), 64U);
+  EXPECT_TRUE(answer.at("chain").as_string().starts_with("abab"));
+  const json::object& first = answer.at("batches").as_array().at(0).as_object();
+  EXPECT_EQ(first.at("first_position").as_int64(), 5);
+  EXPECT_EQ(first.at("count").as_int64(), 2);
+  EXPECT_EQ(first.at("records").as_string(), "AAH//g==");
+  EXPECT_EQ(first.at("chain").as_string().size(), 64U);
+
+  // A batch is as long as it is, and is never cut.
+  slice.batches[0].records.assign(100'000, 7);
+  slice_ = slice;
+  EXPECT_EQ(Json(Send("GET", "/admin/v1/ledger/journal"))
+                .at("batches")
+                .as_array()
+                .at(0)
+                .as_object()
+                .at("records")
+                .as_string()
+                .size(),
+            133'336U);
+  EXPECT_EQ(asked_after_, 0U);
+  Problem(Send("GET", "/admin/v1/ledger/journal?after=-1"), 422, "invalid-request");
+  Problem(Send("GET", "/admin/v1/ledger/journal?before=1"), 422, "invalid-request");
+  slice_ = Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment, "no space");
+  Problem(Send("GET", "/admin/v1/ledger/journal"), 503, "unavailable");
+  Problem(Send("GET", "/admin/v1/ledger/anchor"), 503, "unavailable");
+}
+
+TEST_F(AdminApiTest, TheAnchor_IsWhereTheLedgerEnds) {
+  slice_->tail.position = 7;
+  slice_->tail.chain.fill(0x12);
+  const json::object anchor = Json(Send("GET", "/admin/v1/ledger/anchor"));
+  EXPECT_EQ(asked_after_, static_cast<std::uint64_t>(INT64_MAX)) << "no batches are asked for";
+  EXPECT_EQ(anchor.at("position").as_int64(), 7);
+  EXPECT_EQ(anchor.at("chain").as_string().size(), 64U);
+  EXPECT_TRUE(anchor.at("chain").as_string().starts_with("1212"));
+  EXPECT_EQ(anchor.at("time").as_string(), "2026-01-01T00:00:00.000000Z");
 }
 
 TEST_F(AdminApiTest, NothingThatDescribesTheNode_HoldsASecret) {

@@ -92,7 +92,11 @@ class AdminListener final : public net::HttpHandler {
              .sweep = [&server] { server.credit().Sweep(); }},
         .operators = &server.operators(),
         .policies = {.store = &server.policy_store()},
-        .courier = &server.courier()};
+        .courier = &server.courier(),
+        .journal =
+            [&server](std::uint64_t after, std::size_t bytes_max) {
+              return server.credit().ReadJournal(after, bytes_max);
+            }};
   }
 
   static NodeStatus Status(server::Server& server) {

@@ -31,6 +31,8 @@ AdminResponse GetReceipt(const Call& call);
 AdminResponse GetReceiptKey(const Call& call);
 
 AdminResponse GetKeyLedger(const Call& call);
+AdminResponse GetLedgerAnchor(const Call& call);
+AdminResponse GetLedgerJournal(const Call& call);
 
 AdminResponse ListWallets(const Call& call);
 AdminResponse GetWallet(const Call& call);

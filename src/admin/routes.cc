@@ -30,6 +30,8 @@ constexpr std::array kRoutes = {
     Route{"GET", "/admin/v1/requests/{id}/receipt", GetReceipt, Access::kViewer},
     Route{"GET", "/admin/v1/receipt-key", GetReceiptKey, Access::kViewer},
     Route{"GET", "/admin/v1/ledger/keys/{id}", GetKeyLedger, Access::kViewer},
+    Route{"GET", "/admin/v1/ledger/anchor", GetLedgerAnchor, Access::kViewer},
+    Route{"GET", "/admin/v1/ledger/journal", GetLedgerJournal, Access::kViewer},
     Route{"GET", "/admin/v1/wallets", ListWallets, Access::kViewer},
     Route{"GET", "/admin/v1/wallets/{id}", GetWallet, Access::kViewer},
     Route{"POST", "/admin/v1/wallets/{id}/grants", CreateGrant},

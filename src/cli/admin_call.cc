@@ -65,27 +65,29 @@ json::array Texts(const std::vector<std::string>& texts) {
   return out;
 }
 
-std::optional<json::value> Ask(const Connection& connection, std::string_view method,
-                               const std::string& target, const std::string& body,
-                               const std::string& headers) {
+Result<json::value> TryAsk(const Connection& connection, std::string_view method,
+                           const std::string& target, const std::string& body,
+                           const std::string& headers) {
   const auto client = Connect(connection);
-  if (!client) {
-    PrintError(client.error().detail);
-    return std::nullopt;
-  }
+  if (!client) return std::unexpected(client.error());
   const auto reply = client->Send(method, target, body, headers);
-  if (!reply) {
-    PrintError(reply.error().detail);
-    return std::nullopt;
-  }
+  if (!reply) return std::unexpected(reply.error());
   json::error_code error;
   json::value value = json::parse(reply->body, error);
   if (error) value = nullptr;
   if (reply->status >= 300 || error) {
-    PrintError(ProblemText(*reply, value));
-    return std::nullopt;
+    return Fail(ErrorCode::kBadInput, ErrorSource::kEnvironment, ProblemText(*reply, value));
   }
   return value;
+}
+
+std::optional<json::value> Ask(const Connection& connection, std::string_view method,
+                               const std::string& target, const std::string& body,
+                               const std::string& headers) {
+  auto value = TryAsk(connection, method, target, body, headers);
+  if (value) return std::move(*value);
+  PrintError(value.error().detail);
+  return std::nullopt;
 }
 
 void AddConnection(CLI::App& command, Connection& connection) {

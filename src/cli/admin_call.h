@@ -27,6 +27,11 @@ struct Connection {
 // Adds them to a command. `connection` outlives it.
 void AddConnection(CLI::App& command, Connection& connection);
 
+// Sends; the parsed body, or a sentence for whoever typed the command.
+Result<boost::json::value> TryAsk(const Connection& connection, std::string_view method,
+                                  const std::string& target, const std::string& body = {},
+                                  const std::string& headers = {});
+
 // Sends, prints a problem if there is one, and hands over the parsed body otherwise.
 std::optional<boost::json::value> Ask(const Connection& connection, std::string_view method,
                                       const std::string& target, const std::string& body = {},

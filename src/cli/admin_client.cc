@@ -19,7 +19,9 @@ using asio::ip::tcp;
 
 namespace {
 
-constexpr std::size_t kReplyBytesMax = 16 << 20;
+// Most are small. A slice of the ledger is at least one commit, and the largest that can wait for
+// the disk is 64 MiB.
+constexpr std::size_t kReplyBytesMax = 128 << 20;
 
 std::unexpected<Error> Failure(ErrorCode code, std::string detail) {
   return Fail(code, ErrorSource::kEnvironment, std::move(detail));

@@ -1,6 +1,8 @@
-// `weir ledger ...`: the books, read from a data directory that no gateway uses at the moment.
-// Nothing in it is changed. What is shown is replayed from the journal's first record by the same
-// machine that serves, so it is what a gateway that starts now would know.
+// `weir ledger ...`: the books of a data directory. Those of a gateway that is stopped are read
+// from its file, in which nothing is changed; those of one that runs, which has the file alone, are
+// asked of it. Either way every record is read and checked here, and what is shown is replayed from
+// the first one by the same machine that serves, so it is what a gateway that starts now would
+// know.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -21,9 +23,11 @@
 
 #include "admin/call.h"
 #include "admin/json_writer.h"
+#include "cli/admin_call.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/quota_lines.h"
+#include "cli/running_journal.h"
 #include "config/price_codec.h"
 #include "config/scalar.h"
 #include "gateway/credit_control.h"
@@ -72,21 +76,34 @@ std::string Hex(std::span<const std::uint8_t> bytes) {
 using SeeRecord =
     std::function<std::optional<std::string>(const ledger::Record& record, std::uint64_t position)>;
 
-std::unique_ptr<SqliteJournal> OpenJournal(const Options& options) {
-  auto journal = SqliteJournal::Open(options.data_dir + kLedgerFile, {.read_only = true});
-  if (journal) return std::move(*journal);
-  std::string why = journal.error().detail;
-  if (journal.error().code == ErrorCode::kConflict) {
-    why += ", or ask it: weir keys list, and GET /admin/v1/ledger/keys/{id} of its admin API";
-  } else if (journal.error().code == ErrorCode::kNotFound) {
+// The books of a data directory, from wherever they can be had.
+struct Books {
+  std::unique_ptr<store::JournalReader> journal;  // null: none, which has been said
+  bool running = false;
+};
+
+// How the gateway of the data directory is asked: by what it left there, whatever the environment
+// says of another one.
+Connection ConnectionOf(const Options& options) { return {.data_dir = options.data_dir}; }
+
+Books OpenBooks(const Options& options) {
+  auto file = SqliteJournal::Open(options.data_dir + kLedgerFile, {.read_only = true});
+  if (file) return {.journal = std::move(*file)};
+  std::string why = file.error().detail;
+  if (file.error().code == ErrorCode::kNotFound) {
     why += "; name the data directory of weir serve with --data-dir";
+  } else if (file.error().code == ErrorCode::kConflict) {
+    auto running = std::make_unique<RunningJournal>(ConnectionOf(options));
+    const auto reached = running->Reach();
+    if (reached) return {.journal = std::move(running), .running = true};
+    why += "; and it cannot be asked: " + reached.error().detail;
   }
   PrintError(why);
-  return nullptr;
+  return {};
 }
 
 // Reads all of it. False when it could not, which has been said.
-bool ReadRecords(SqliteJournal& journal, const SeeRecord& see) {
+bool ReadRecords(store::JournalReader& journal, const SeeRecord& see) {
   const auto read =
       journal.ReadAll([&](const store::JournalBatch& batch) -> std::optional<std::string> {
         std::span<const std::uint8_t> bytes = batch.records;
@@ -473,7 +490,12 @@ std::string RowCsv(const Row& row) {
 
 class KeyNames {
  public:
-  explicit KeyNames(const Options& options) {
+  // A gateway that runs is asked: reading its keys.db could be in the way of a key that it writes.
+  KeyNames(const Options& options, bool running) {
+    if (running) {
+      AskFor(ConnectionOf(options));
+      return;
+    }
     for (auto& [id, name] : store::ReadKeyNames(options.data_dir + "/keys.db")) {
       by_name_[name] = id;
       by_id_[id] = std::move(name);
@@ -493,6 +515,28 @@ class KeyNames {
   }
 
  private:
+  // What cannot be asked for stays without a name, as it does when keys.db is gone.
+  void AskFor(const Connection& connection) {
+    std::map<std::string, KeyId> revoked;
+    std::string target = "/admin/v1/keys?limit=1000";
+    while (true) {
+      const auto page = TryAsk(connection, "GET", target);
+      const auto* const object = page ? page->if_object() : nullptr;
+      const auto* const data = object == nullptr ? nullptr : object->if_contains("data");
+      if (data == nullptr || !data->is_array()) break;
+      for (const boost::json::value& key : data->get_array()) {
+        const auto id = admin::ParseKeyId(Text(key, "id"));
+        if (!id) continue;
+        by_id_[*id] = Text(key, "name");
+        (Text(key, "state") == "revoked" ? revoked : by_name_).emplace(Text(key, "name"), *id);
+      }
+      const std::string cursor = Text(*page, "next_cursor");
+      if (cursor == "-") break;
+      target = "/admin/v1/keys?limit=1000&cursor=" + cursor;
+    }
+    by_name_.merge(revoked);  // one that is in use has its name before one that is not
+  }
+
   std::map<KeyId, std::string> by_id_;
   std::map<std::string, KeyId> by_name_;
 };
@@ -524,7 +568,7 @@ std::optional<Anchor> ReadAnchor(const std::string& file) {
 }
 
 int RunAnchor(const Options& options) {
-  const auto journal = OpenJournal(options);
+  const auto [journal, running] = OpenBooks(options);
   if (journal == nullptr) return kExitFailed;
   // An anchor of a journal that does not hold would be worth nothing.
   if (!ReadRecords(*journal, [](const auto&, std::uint64_t) { return std::nullopt; })) {
@@ -543,7 +587,8 @@ int RunAnchor(const Options& options) {
 // What is wrong with the journal as the anchor knows it, or nothing.
 class AnchorCheck {
  public:
-  AnchorCheck(std::optional<Anchor> anchor, SqliteJournal& journal) : anchor_(std::move(anchor)) {
+  AnchorCheck(std::optional<Anchor> anchor, store::JournalReader& journal)
+      : anchor_(std::move(anchor)) {
     if (!anchor_) return;
     met_ = anchor_->position == 0;
     journal.OnChain([this](std::uint64_t position, std::span<const std::uint8_t, 32> chain) {
@@ -579,7 +624,7 @@ class AnchorCheck {
 int RunVerify(const Options& options) {
   std::optional<Anchor> anchor;
   if (!options.anchor.empty() && !(anchor = ReadAnchor(options.anchor))) return kExitFailed;
-  const auto journal = OpenJournal(options);
+  const auto [journal, running] = OpenBooks(options);
   if (journal == nullptr) return kExitFailed;
   const AnchorCheck anchored(anchor, *journal);
   gateway::LedgerAudit audit;
@@ -658,7 +703,9 @@ int RunVerify(const Options& options) {
   std::printf("charged    %s USD\noverrun    %s USD\nopen       %zu requests hold %s USD%s\n",
               FormatUsd(totals.charged).c_str(), FormatUsd(totals.overrun).c_str(),
               totals.requests_open, FormatUsd(totals.held).c_str(),
-              totals.requests_open > 0 ? "; the next start resolves them" : "");
+              totals.requests_open == 0 ? ""
+              : running                 ? "; they run"
+                                        : "; the next start resolves them");
   if (problem) PrintError(*problem);
   if (refused) PrintError("the ledger cannot be replayed at " + *refused);
   for (const auto& violation : audit.violations()) {
@@ -676,7 +723,7 @@ int RunVerify(const Options& options) {
 // ---- balance, statement, trial balance, export ----------------------------------------------
 
 // Replays into `machine` until `last` says so; false when it could not, which has been said.
-bool Replay(SqliteJournal& journal, gateway::CreditControl& machine,
+bool Replay(store::JournalReader& journal, gateway::CreditControl& machine,
             const std::function<bool(const ledger::Record&, std::uint64_t)>& see) {
   bool wanted = true;
   return ReadRecords(
@@ -763,11 +810,11 @@ void PrintWallets(const Options& options, const KeyNames& names,
 }
 
 int RunBalance(const Options& options) {
-  const KeyNames names(options);
+  const auto [journal, running] = OpenBooks(options);
+  if (journal == nullptr) return kExitFailed;
+  const KeyNames names(options, running);
   std::optional<KeyId> wanted;
   if (!options.key.empty() && !(wanted = names.Find(options.key))) return kExitFailed;
-  const auto journal = OpenJournal(options);
-  if (journal == nullptr) return kExitFailed;
   gateway::CreditControl machine;
   std::map<KeyId, bool> keys;  // ids are in the order of their making
   QuotaLines quotas;
@@ -836,11 +883,11 @@ int RunStatement(const Options& options) {
   if (!ReadTime(options.since, "--since", since) || !ReadTime(options.until, "--until", until)) {
     return kExitFailed;
   }
-  const KeyNames names(options);
+  const auto [journal, running] = OpenBooks(options);
+  if (journal == nullptr) return kExitFailed;
+  const KeyNames names(options, running);
   const auto key = names.Find(options.key);
   if (!key) return kExitFailed;
-  const auto journal = OpenJournal(options);
-  if (journal == nullptr) return kExitFailed;
   if (!options.json) {
     std::printf("%-27s %10s  %-8s %-30s %9s %9s %16s %16s\n", "TIME", "POSITION", "WHAT", "REQUEST",
                 "INPUT", "OUTPUT", "AMOUNT", "SPENT");
@@ -963,9 +1010,9 @@ int RunTrialBalance(const Options& options) {
   } else if (!ReadTime(options.at, "--at", time_max)) {
     return kExitFailed;
   }
-  const auto journal = OpenJournal(options);
+  const auto [journal, running] = OpenBooks(options);
   if (journal == nullptr) return kExitFailed;
-  const KeyNames names(options);
+  const KeyNames names(options, running);
   gateway::CreditControl machine;
   if (!Replay(*journal, machine, [&](const ledger::Record& record, std::uint64_t position) {
         return (!position_max || position <= *position_max) &&
@@ -1043,7 +1090,7 @@ int RunTrialBalance(const Options& options) {
 }
 
 int RunExport(const Options& options) {
-  const auto journal = OpenJournal(options);
+  const auto [journal, running] = OpenBooks(options);
   if (journal == nullptr) return kExitFailed;
   const bool csv = options.format == "csv";
   if (csv) std::printf("%s\n", kCsvHead);
@@ -1065,7 +1112,7 @@ int RunExport(const Options& options) {
 void AddLedger(CLI::App& app, int& exit_code) {
   const auto options = std::make_shared<Options>();
   CLI::App* ledger =
-      app.add_subcommand("ledger", "Check and read the books of a gateway that is stopped");
+      app.add_subcommand("ledger", "Check and read the books of a gateway, stopped or running");
   ledger->require_subcommand(1);
   const auto add = [&](const char* name, const char* help, int (*run)(const Options&)) {
     CLI::App* command = ledger->add_subcommand(name, help);

@@ -215,6 +215,9 @@ struct Model {
   std::optional<Downgrade> downgrade;
   Multiplier multiplier;                 // of what a wallet pays
   std::optional<HangUpRule> on_hang_up;  // none: the deployment's
+  // Words of service_tier, speed and inference_geo that the price covers although providers sell
+  // them dearer.
+  std::vector<std::string> service_tiers = {};
   std::int64_t output_tokens_max = 128'000;
   std::int64_t input_tokens_max = 400'000;
 };

@@ -628,6 +628,16 @@ const std::array kModelFields = {
                   .max = 1'000'000'000,
                   .help = "What a wallet is charged for it: its tokens, or its price, times this."},
                  [](Model& m) -> ValueRef { return &m.multiplier; }},
+    Field<Model>{{.path = "models[].service_tiers",
+                  .type = kTextList,
+                  .form = TextForm::kName,
+                  .fallback = "[]",
+                  .min = 1,
+                  .max = 64,
+                  .help = "Dearer kinds of service that callers may ask for by service_tier, speed "
+                          "or inference_geo, such as priority, fast, us. The price must then be "
+                          "that of the dearest; a call that asks for another one is refused."},
+                 [](Model& m) -> ValueRef { return &m.service_tiers; }},
     Field<Model>{{.path = "models[].output_tokens_max",
                   .type = kCount,
                   .fallback = "128000",

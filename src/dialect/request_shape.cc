@@ -49,6 +49,9 @@ enum class Member : std::uint8_t {
   kGeminiMaxOutput,
   kGeminiCount,
   kTurns,
+  kServiceTier,
+  kSpeed,
+  kInferenceGeo,
   kOther,
 };
 
@@ -91,6 +94,10 @@ constexpr MemberName kMembers[] = {
     {"input", Member::kTurns, Member::kOther, kResponses, "input"},
     {"messages", Member::kTurns, Member::kOther, kChat | kAnthropic, "messages"},
     {"contents", Member::kTurns, Member::kOther, kGemini, "contents"},
+    {"service_tier", Member::kServiceTier, Member::kOther, kAll, "service_tier"},
+    {"serviceTier", Member::kServiceTier, Member::kOther, kGemini, "service_tier"},
+    {"speed", Member::kSpeed, Member::kOther, kAnthropic, "speed"},
+    {"inference_geo", Member::kInferenceGeo, Member::kOther, kAnthropic, "inference_geo"},
     {"reasoning", Member::kReasoning, Member::kOther, kResponses, "reasoning"},
     {"output_config", Member::kReasoning, Member::kOther, kAnthropic, "output_config"},
     {"effort", Member::kEffort, Member::kReasoning, kResponses | kAnthropic, "reasoning.effort"},
@@ -405,6 +412,15 @@ Walk::Step Walk::StringValue(Span span) {
     case Member::kReasoningEffort:
       shape_.reasoning_effort = text();
       shape_.reasoning_effort_value = span;
+      break;
+    case Member::kServiceTier:
+      shape_.service_tier = text();
+      break;
+    case Member::kSpeed:
+      shape_.speed = text();
+      break;
+    case Member::kInferenceGeo:
+      shape_.inference_geo = text();
       break;
     case Member::kTurns:
       shape_.turns = 1;

@@ -96,6 +96,11 @@ struct RequestShape {
   std::string prompt_cache_key;
   std::string previous_response_id;
 
+  // What asks for another kind of service at another price, decoded; empty when absent.
+  std::string service_tier;   // OpenAI, Anthropic, Gemini
+  std::string speed;          // Anthropic
+  std::string inference_geo;  // Anthropic
+
   bool has_tools = false;        // tools is a non-empty array
   std::string reasoning_effort;  // reasoning.effort, reasoning_effort, output_config.effort
   Span reasoning_effort_value;   // the string with its quotes; empty when absent

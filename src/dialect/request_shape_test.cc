@@ -86,6 +86,27 @@ TEST(RequestShape, Chat_StreamOptions_InItsThreeStates) {
   EXPECT_EQ(At(null, shape.stream_options_value), "null");
 }
 
+// What the price depends on besides the model, wherever a family has it.
+TEST(RequestShape, TheServiceThatIsAskedFor_IsReadOnce) {
+  for (const Dialect dialect : {kR, kC, kA}) {
+    EXPECT_EQ(MustRead(dialect, R"({"model":"m","service_tier":"priority"})").service_tier,
+              "priority");
+  }
+  EXPECT_EQ(MustRead(kR, R"({"model":"m","s\u0065rvice_tier":"fl\u0065x"})").service_tier, "flex");
+  EXPECT_EQ(MustRead(kG, R"({"serviceTier":"priority"})").service_tier, "priority");
+  EXPECT_EQ(MustRead(kG, R"({"service_tier":"priority"})").service_tier, "priority");
+  EXPECT_EQ(MustRead(kR, R"({"model":"m","service_tier":null})").service_tier, "");
+  EXPECT_EQ(MustRead(kR, R"({"model":"m","metadata":{"service_tier":"priority"}})").service_tier,
+            "");
+  const RequestShape shape =
+      MustRead(kA, R"({"model":"m","speed":"fast","inference_geo":"us","max_tokens":1})");
+  EXPECT_EQ(shape.speed, "fast");
+  EXPECT_EQ(shape.inference_geo, "us");
+  EXPECT_EQ(MustRead(kC, R"({"model":"m","speed":"fast"})").speed, "");
+  EXPECT_FALSE(Read(kR, R"({"model":"m","service_tier":"flex","service_tier":"priority"})"));
+  EXPECT_FALSE(Read(kG, R"({"service_tier":"flex","serviceTier":"priority"})"));
+}
+
 TEST(RequestShape, Anthropic_And_Gemini) {
   RequestShape shape = MustRead(
       kA, R"({"model":"claude-x","max_tokens":1024,"output_config":{"effort":"low"},"tools":[]})");

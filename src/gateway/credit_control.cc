@@ -105,9 +105,10 @@ CreditControl::CreditControl(Options options)
     : book_({.accounts_expected = options.keys_expected + 3}),
       source_(operators_.Of(ledger::AccountKind::kSource, ledger::Unit::kNanoUsd)),
       revenue_(operators_.Of(ledger::AccountKind::kRevenue, ledger::Unit::kNanoUsd)),
-      overrun_(operators_.Of(ledger::AccountKind::kOverrun, ledger::Unit::kNanoUsd)),
       key_index_(options.keys_expected) {
   keys_.reserve(options.keys_expected);
+  // A trial balance has it, also while it is zero.
+  operators_.Of(ledger::AccountKind::kOverrun, ledger::Unit::kNanoUsd);
 }
 
 std::uint32_t CreditControl::IndexOf(const KeyId& id) {
@@ -685,6 +686,7 @@ TransferStatus CreditControl::Post(const RequestId& id, NanoUsd charged, NanoUsd
   if (wallet && request->wallet) {
     overrun_of(kLegWalletOverrun, request->wallet->rate.unit, wallet->overrun.n);
   }
+  if (status == TransferStatus::kCreated) keys_overrun_ += overrun.n;
   return status;
 }
 
@@ -1262,11 +1264,15 @@ std::optional<KeyStanding> CreditControl::Standing(const KeyId& id) const {
 }
 
 CreditTotals CreditControl::Totals() const {
-  const ledger::Account& revenue = book_.Get(revenue_);
-  const ledger::Account& overrun = book_.Get(overrun_);
-  CreditTotals totals{.charged = ledger::Saturated(revenue.credits_posted - overrun.debits_posted),
-                      .overrun = ledger::Saturated(overrun.debits_posted),
-                      .held = ledger::Saturated(revenue.credits_pending),
+  Sum charged = 0;
+  Sum held = 0;
+  for (const KeyState& key : keys_) {
+    charged += Spent(key);
+    held += book_.Get(key.account).debits_pending;
+  }
+  CreditTotals totals{.charged = ledger::Saturated(charged),
+                      .overrun = ledger::Saturated(keys_overrun_),
+                      .held = ledger::Saturated(held),
                       .requests_open = open_.size(),
                       .keys = keys_.size()};
   for (std::size_t unit = 0; unit < totals.breakage.size(); ++unit) {

@@ -53,9 +53,12 @@ struct CheckpointReply {
 using CreditCommand = std::variant<AdmitCommand, SettleCommand, CheckpointCommand, ExtendCommand>;
 using CreditReply = std::variant<AdmitReply, SettleReply, CheckpointReply, ExtendReply>;
 
+// Of all keys, each call once: at its price in dollars, as its key's account has it. A wallet pays
+// beside that account and not in its place, so what wallets paid and hold is not added (a call of a
+// dollar wallet would count twice); ViewWallet has it.
 struct CreditTotals {
-  NanoUsd charged;  // to keys, ever
-  NanoUsd overrun;  // to the operator, ever
+  NanoUsd charged;  // ever
+  NanoUsd overrun;  // what calls cost above their holds, ever
   NanoUsd held;     // now
   std::size_t requests_open = 0;
   std::size_t keys = 0;
@@ -135,7 +138,8 @@ class CreditControl {
 
   // Nothing for a key that was never admitted.
   std::optional<KeyStanding> Standing(const KeyId& key) const;
-  CreditTotals Totals() const;
+  CreditTotals Totals() const;  // visits every key
+  std::size_t requests_open() const { return open_.size(); }
   std::optional<WalletView> ViewWallet(const WalletId& id, Instant now) const;
   const Wallets& wallets() const { return wallets_; }
   const policy::QuotaTable& quotas() const { return quotas_; }
@@ -274,9 +278,9 @@ class CreditControl {
   policy::QuotaTable quotas_;
   std::vector<QuotaAlert> alerts_;
   std::vector<policy::Standing> standings_;  // of the request that is decided; kept for its memory
-  ledger::AccountIndex source_;              // of nano-USD, as the next two
+  ledger::AccountIndex source_;              // of nano-USD, as the next
   ledger::AccountIndex revenue_;
-  ledger::AccountIndex overrun_;
+  ledger::Sum keys_overrun_ = 0;  // above the holds of keys' accounts; those of wallets apart
   ledger::IdTable<config::PriceId, KnownPrice, PriceIdHash> prices_;
   std::vector<KeyState> keys_;  // never removed; a key is its index here
   ledger::IdTable<KeyId, std::uint32_t, IdHash> key_index_;

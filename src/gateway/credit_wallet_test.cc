@@ -122,6 +122,44 @@ TEST_F(WalletTest, UsageAboveTheHold_IsTheOperators) {
   EXPECT_EQ(View().available, Amount{80});
 }
 
+// A wallet of dollars and the key's account are two views of one call, not two calls.
+TEST_F(WalletTest, Totals_OfADollarWallet_CountEachCallOnce) {
+  credit.Give({.grant = Grant(1),
+               .wallet = kWallet,
+               .unit = Unit::kNanoUsd,
+               .amount = {1'000},
+               .effective_at = kNow},
+              now, records);
+  AdmitCommand command = Command(10, 10, 2'000'000);
+  command.wallet->rate.unit = Unit::kNanoUsd;
+  ASSERT_EQ(Admit(command).wallet_held, Amount{40});
+  ASSERT_EQ(
+      Why(credit.Admit(
+          {.request = Request(9), .key = Key(2), .limits = NoLimits(), .quote = command.quote}, now,
+          records)),
+      "None");
+  EXPECT_EQ(credit.Totals().held, NanoUsd{20 + 20});
+  EXPECT_EQ(credit.requests_open(), 2U);
+
+  const SettleReply settled = Settle(1, Used(10, 15));  // five above the hold
+  EXPECT_EQ(settled.charged, NanoUsd{20});
+  EXPECT_EQ(settled.overrun, NanoUsd{5});
+  EXPECT_EQ(settled.wallet_charged, Amount{40});
+  EXPECT_EQ(settled.wallet_overrun, Amount{10});
+  EXPECT_EQ(credit.Totals().held, NanoUsd{20});
+  EXPECT_EQ(credit.Totals().charged, NanoUsd{20});
+  EXPECT_EQ(credit.Totals().overrun, NanoUsd{5});
+  Settle(9, Used(1, 2));
+  EXPECT_EQ(credit.Totals().charged, NanoUsd{20 + 3});
+
+  CreditControl again;
+  for (const auto& record : Records(records)) ASSERT_EQ(again.Replay(record), std::nullopt);
+  EXPECT_EQ(again.Totals().charged, NanoUsd{23});
+  EXPECT_EQ(again.Totals().overrun, NanoUsd{5});
+  EXPECT_EQ(again.Totals().held, NanoUsd{0});
+  EXPECT_EQ(View().spent, Amount{40}) << "what the wallet paid is the wallet's figure";
+}
+
 TEST_F(WalletTest, Grants_BurnByPriorityThenExpiryThenAge_AndAreReleasedInReverse) {
   Give(1, 100, /*priority=*/5);
   Give(2, 100, 0, kNow + Seconds(200));

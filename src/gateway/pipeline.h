@@ -43,6 +43,11 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
 // there for this caller: nothing translates between families.
 bool IsRouted(const config::Config& config, const config::Model& model, const Operation& operation);
 
+// The member that asks for a service which the price of the model does not cover (service_tier,
+// speed, inference_geo); empty when none does. Providers sell priority and the like at up to six
+// times the price, and nothing in the usage says so.
+std::string_view UncoveredService(const config::Model& model, const dialect::RequestShape& shape);
+
 // The upper bound of what the request can use.
 //   input   A byte-level token covers at least one byte of UTF-8, and the JSON around a message is
 //           longer than the tokens a provider adds for it, so bytes bound tokens.

@@ -20,6 +20,7 @@ bool MoveTo(Exchange& x, const config::Model& lesser) {
   const bool allowed =
       price != nullptr && (lesser.capabilities & x.operation.capability) != 0 &&
       identity::AllowsModel(key, lesser.id) && IsRouted(x.config(), lesser, x.operation) &&
+      UncoveredService(lesser, x.plan.shape).empty() &&
       (lesser.permission.empty() || identity::HasPermission(key, lesser.permission));
   if (!allowed) return false;
   const bool capped =

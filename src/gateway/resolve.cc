@@ -149,6 +149,30 @@ bool IsRouted(const config::Config& config, const config::Model& model,
   });
 }
 
+namespace {
+
+// Words that ask for what the list price is of, or for less. Seen in the vendors' pages in 2026;
+// another word is one that we do not know the price of.
+constexpr std::array<std::string_view, 5> kUsualTiers = {"auto", "default", "standard",
+                                                         "standard_only", "flex"};
+constexpr std::array<std::string_view, 1> kUsualSpeeds = {"standard"};
+constexpr std::array<std::string_view, 1> kUsualPlaces = {"global"};
+
+}  // namespace
+
+std::string_view UncoveredService(const config::Model& model, const dialect::RequestShape& shape) {
+  const auto among = [](const auto& words, const std::string& word) {
+    return std::ranges::find(words, word) != words.end();
+  };
+  const auto covered = [&](const std::string& asked, std::span<const std::string_view> usual) {
+    return asked.empty() || among(usual, asked) || among(model.service_tiers, asked);
+  };
+  if (!covered(shape.service_tier, kUsualTiers)) return "service_tier";
+  if (!covered(shape.speed, kUsualSpeeds)) return "speed";
+  if (!covered(shape.inference_geo, kUsualPlaces)) return "inference_geo";
+  return {};
+}
+
 Quote MakeQuote(const config::Model& model, const config::PriceVersion& price, bool capped,
                 const Operation& operation, const dialect::RequestShape& shape,
                 std::string_view body, std::int64_t useful_min) {
@@ -233,6 +257,15 @@ std::expected<Plan, RefusalReason> Resolve(const Snapshot& snapshot, const ident
   const config::PriceVersion* const price = config.PriceOf(*model, shape->model, now);
   if (price == nullptr) {
     return std::unexpected(RefusalReason{.refusal = Refusal::kModelUnpriced});
+  }
+
+  if (const std::string_view member = UncoveredService(*model, *shape);
+      !member.empty() && operation.kind == OperationKind::kGenerate) {
+    return std::unexpected(RefusalReason{
+        .refusal = Refusal::kInvalidRequest,
+        .message = "The price of this model does not cover this " + std::string(member),
+        .param = std::string(member),
+        .hint = "Leave " + std::string(member) + " out"});
   }
 
   Plan plan;

@@ -58,6 +58,8 @@ class Book {
   std::optional<std::string> CheckInvariants() const;
 
  private:
+  friend struct BookVandal;  // of the tests: breaks it, to see that CheckInvariants notices
+
   enum class State : std::uint8_t {
     kOpen,
     kPosted,

@@ -6,16 +6,31 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "base/random.h"
 
 namespace weir::ledger {
+
+// Does to a book what none of its functions does.
+struct BookVandal {
+  Book& book;
+  Account& At(AccountIndex account) { return book.accounts_[account.n]; }
+  void Store(const TransferId& id, const Transfer& transfer, bool open) {
+    book.transfers_.Insert(id, {transfer, open ? Book::State::kOpen : Book::State::kDone});
+    if (open) ++book.pending_count_;
+  }
+  void Miscount() { ++book.pending_count_; }
+};
+
 namespace {
 
 using enum TransferStatus;
 
-struct BookTest : testing::Test {
+// A book with an account of each kind that a key's request touches.
+struct Desk {
   Book book{{.settled_transfers_remembered = 64}};
   AccountIndex source = book.Open({AccountKind::kSource, {}}, false);
   AccountIndex revenue = book.Open({AccountKind::kRevenue, {}}, false);
@@ -34,6 +49,9 @@ struct BookTest : testing::Test {
   Transfer Void(std::uint64_t n, std::int64_t amount) const {
     return {Id(n, 2), TransferKind::kVoid, Id(n), key, revenue, {amount}};
   }
+};
+
+struct BookTest : testing::Test, Desk {
   void ExpectUnchanged(const Transfer& transfer, TransferStatus status) {
     const Account before[] = {book.Get(source), book.Get(revenue), book.Get(key)};
     EXPECT_EQ(Name(book.Create(transfer)), Name(status));
@@ -75,6 +93,7 @@ TEST_F(BookTest, Void_ReleasesEverything) {
   EXPECT_EQ(book.Create(Void(2, 100)), kCreated);
   EXPECT_EQ(book.Get(key).available(), 100);
   EXPECT_EQ(book.Get(revenue).credits_pending, 0);
+  EXPECT_EQ(book.account_count(), 3U);
 }
 
 TEST_F(BookTest, Create_SameIdTwice_ExistsOrDiffers_WithoutEffect) {
@@ -111,6 +130,8 @@ TEST_F(BookTest, Create_WrongInEveryWay_AnswersTheFirstReason) {
   ExpectUnchanged(bad, kFlowNotAllowed);
   bad.credit = revenue;
   ExpectUnchanged(bad, kPendingMustBeEmpty);
+  bad.pending = {{}, 1};  // a leg alone is not empty either
+  ExpectUnchanged(bad, kPendingMustBeEmpty);
   bad.pending = {};
   ExpectUnchanged(bad, kExceedsCredits);
   ExpectUnchanged(bad, kIdAlreadyFailed);
@@ -122,6 +143,8 @@ TEST_F(BookTest, Create_WrongInEveryWay_AnswersTheFirstReason) {
   resolve.pending = Id(2);
   ExpectUnchanged(resolve, kPendingHasOtherAccounts);
   resolve.debit = key;
+  resolve.credit = source;
+  ExpectUnchanged(resolve, kPendingHasOtherAccounts);
   resolve.credit = revenue;
   ExpectUnchanged(resolve, kExceedsPendingAmount);
   resolve.amount = {60};
@@ -157,6 +180,105 @@ TEST(Chart, OnlyTheNamedFlows_AreAllowed) {
       const bool named = std::ranges::find(allowed, std::pair(debit, credit)) != std::end(allowed);
       EXPECT_EQ(FlowAllowed(debit, credit), named) << Name(debit) << " -> " << Name(credit);
     }
+  }
+}
+
+TEST(Chart, AKindThatIsNone_MayDoNothing) {
+  EXPECT_FALSE(FlowAllowed(AccountKind{0}, AccountKind::kKey));
+  EXPECT_FALSE(FlowAllowed(AccountKind::kSource, AccountKind{0}));
+}
+
+TEST(Names, EachIsItsOwn_AndWhatIsNone_IsUnknown) {
+  std::set<std::string_view> names;
+  for (int n = 0; n <= static_cast<int>(kIdAlreadyFailed); ++n) {
+    EXPECT_TRUE(names.insert(Name(static_cast<TransferStatus>(n))).second) << n;
+  }
+  for (const AccountKind kind :
+       {AccountKind::kKey, AccountKind::kSource, AccountKind::kRevenue, AccountKind::kOverrun,
+        AccountKind::kGrant, AccountKind::kBreakage}) {
+    EXPECT_TRUE(names.insert(Name(kind)).second);
+  }
+  EXPECT_TRUE(names.insert(Name(Unit::kNanoUsd)).second);
+  EXPECT_TRUE(names.insert(Name(Unit::kQuotaToken)).second);
+  EXPECT_FALSE(names.contains("unknown"));
+  EXPECT_EQ(Name(TransferStatus{255}), "unknown");
+  EXPECT_EQ(Name(AccountKind{0}), "unknown");
+  EXPECT_EQ(Name(Unit{kUnitMax + 1}), "unknown");
+}
+
+TEST(Amounts, ASumThatIsTooLarge_IsShownAsTheLargest_EitherWay) {
+  EXPECT_EQ(Clipped(Sum{kMaxAmount.n}), kMaxAmount);
+  EXPECT_EQ(Clipped(Sum{kMaxAmount.n} + 1), kMaxAmount);
+  EXPECT_EQ(Clipped(-Sum{kMaxAmount.n}), Amount{-kMaxAmount.n});
+  EXPECT_EQ(Clipped(-Sum{kMaxAmount.n} - 1), Amount{-kMaxAmount.n});
+  EXPECT_EQ(Clipped(7) + Clipped(-9) - Amount{1}, Amount{-3});
+}
+
+// Each invariant, broken in each way it can be: the sentence names it, and an account by its
+// number.
+struct Breakage {
+  const char* how;
+  void (*damage)(BookVandal, const Desk&);
+  const char* found;
+};
+
+TEST_F(BookTest, CheckInvariants_FindsEachThatIsBroken) {
+  const Breakage rows[] = {
+      {"nothing", [](BookVandal, const Desk&) {}, ""},
+      {"a transfer under an id that is not its own",
+       [](BookVandal vandal, const Desk& desk) { vandal.Store(Id(8), desk.Fund(9, 1), false); },
+       "I4: a transfer is stored under another id"},
+      {"a single transfer that is open",
+       [](BookVandal vandal, const Desk& desk) { vandal.Store(Id(9), desk.Fund(9, 1), true); },
+       "I4: only a pending may be open"},
+      {"one more open than there is", [](BookVandal vandal, const Desk&) { vandal.Miscount(); },
+       "I4: the count of open transfers is wrong"},
+      {"a negative pending debit",
+       [](BookVandal vandal, const Desk& desk) { vandal.At(desk.key).debits_pending = -1; },
+       "I5: account 2 has a negative balance"},
+      {"a negative posted debit",
+       [](BookVandal vandal, const Desk& desk) { vandal.At(desk.key).debits_posted = -1; },
+       "I5: account 2 has a negative balance"},
+      {"a negative pending credit",
+       [](BookVandal vandal, const Desk& desk) { vandal.At(desk.key).credits_pending = -1; },
+       "I5: account 2 has a negative balance"},
+      {"a negative posted credit",
+       [](BookVandal vandal, const Desk& desk) { vandal.At(desk.source).credits_posted = -1; },
+       "I5: account 0 has a negative balance"},
+      {"an account that owes and must not",
+       [](BookVandal vandal, const Desk& desk) {
+         vandal.At(desk.source).debits_must_not_exceed_credits = true;
+       },
+       "I3: the debits of account 0 exceed its credits"},
+      {"a pending debit without its transfer",
+       [](BookVandal vandal, const Desk& desk) { ++vandal.At(desk.key).debits_pending; },
+       "I2: the pending balances of account 2 are not its open transfers"},
+      {"a pending credit without its transfer",
+       [](BookVandal vandal, const Desk& desk) { ++vandal.At(desk.revenue).credits_pending; },
+       "I2: the pending balances of account 1 are not its open transfers"},
+      {"a transfer from one unit to another",
+       [](BookVandal vandal, const Desk& desk) {
+         const AccountIndex tokens =
+             vandal.book.Open({AccountKind::kRevenue, {}, Unit::kQuotaToken}, false);
+         Transfer across = desk.Hold(9, 1);
+         across.credit = tokens;
+         vandal.Store(across.id, across, true);
+         ++vandal.At(desk.key).debits_pending;
+         ++vandal.At(tokens).credits_pending;
+       },
+       "I1: pending debits and credits differ"},
+      {"money from nowhere",
+       [](BookVandal vandal, const Desk& desk) { ++vandal.At(desk.key).credits_posted; },
+       "I1: posted debits and credits differ"},
+  };
+  for (const Breakage& row : rows) {
+    Desk desk;
+    ASSERT_EQ(desk.book.Create(Fund(1, 100)), kCreated);
+    ASSERT_EQ(desk.book.Create(Hold(2, 60)), kCreated);
+    ASSERT_EQ(desk.book.Create(Hold(3, 10)), kCreated);
+    ASSERT_EQ(desk.book.Create(Post(3, 10)), kCreated);
+    row.damage({desk.book}, desk);
+    EXPECT_EQ(desk.book.CheckInvariants().value_or(""), row.found) << row.how;
   }
 }
 

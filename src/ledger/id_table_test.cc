@@ -54,6 +54,15 @@ TEST(IdTable, RandomUse_AgreesWithAStandardMap) {
   CompareWithStandardMap<Plain>(12);
 }
 
+TEST(IdTable, MadeForSoMany_TakesThemAndMore) {
+  IdTable<std::uint64_t, std::uint64_t, Plain> table(1000);
+  for (std::uint64_t key = 1; key <= 3000; ++key) table.Insert(key, key * key);
+  EXPECT_EQ(table.size(), 3000U);
+  for (std::uint64_t key = 1; key <= 3000; ++key) ASSERT_EQ(*table.Find(key), key * key);
+  const auto& same = table;
+  EXPECT_EQ(same.Find(0), nullptr);
+}
+
 TEST(IdTable, CollidingKeys_AreStillFound_AfterDeletions) { CompareWithStandardMap<Crowded>(60); }
 
 }  // namespace

@@ -176,15 +176,15 @@ class Reader {
   }
   std::uint64_t Varint() {
     std::uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
+    for (int shift = 0;; shift += 7) {
       const std::uint8_t byte = Byte();
       if (!ok_) return 0;
-      // The tenth byte has room for one bit; a last byte of zero is not the shortest form.
+      // The tenth byte has room for one bit, and is the last: with more it is refused. A last byte
+      // of zero is not the shortest form.
       if (shift == 63 && byte > 1) return Bad();
       value |= std::uint64_t{byte & 0x7FU} << shift;
       if (byte < 0x80) return byte == 0 && shift > 0 ? Bad() : value;
     }
-    return Bad();
   }
   std::int64_t Count() {
     const std::uint64_t value = Varint();

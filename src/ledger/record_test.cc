@@ -538,6 +538,80 @@ TEST(Record, MoreLinesThanARecordHas_AreMalformed) {
   }
 }
 
+// What is too large for its field although its bytes are well formed.
+TEST(Record, FiguresOutOfTheirRange_AreMalformed) {
+  const auto encoded = [](const Record& record) {
+    RecordBuffer buffer;
+    Encode(record, buffer);
+    return buffer.bytes;
+  };
+  const auto expect_malformed = [](std::vector<std::uint8_t> held, std::size_t at,
+                                   std::uint8_t value, const char* what) {
+    std::span<const std::uint8_t> bytes = held;
+    ASSERT_TRUE(Decode(bytes)) << what;
+    held.at(at) = value;
+    bytes = held;
+    const auto decoded = Decode(bytes);
+    ASSERT_FALSE(decoded) << what;
+    EXPECT_EQ(decoded.error(), DecodeFault::kMalformed) << what;
+  };
+  GrantRecord grant{.time = {5}, .grant = kGrant, .wallet = kWallet, .amount = {5}};
+  grant.effective_at = {6};
+  grant.priority = INT32_MAX;  // five bytes from 46: 12 head, two ids, unit, amount
+  expect_malformed(encoded(grant), 50, 0x1F, "a priority above 32 bits");
+  grant.priority = INT32_MIN;
+  expect_malformed(encoded(grant), 50, 0x1F, "a priority below 32 bits");
+
+  CheckpointRecord note{.time = {1}, .request = kRequest, .usage = {}};
+  note.usage.image_kind = kDearestImage - 1;  // five bytes at the end
+  const auto bytes = encoded(note);
+  expect_malformed(bytes, bytes.size() - 5, 0xFF, "the kind of image that is not written");
+  expect_malformed(bytes, bytes.size() - 1, 0x1F, "a kind of image above 32 bits");
+}
+
+TEST(Record, EmptyIds_AreMalformed) {
+  RecordBuffer buffer;
+  Encode(ExtendRecord{{9}, {}, {1'000}, 1024, {}}, buffer);
+  Encode(GrantEndRecord{{7}, {}, {400}, GrantEndReason::kRevoked}, buffer);
+  std::span<const std::uint8_t> bytes = buffer.bytes;
+  EXPECT_EQ(Decode(bytes).error(), DecodeFault::kMalformed);
+  bytes = bytes.subspan(bytes[0]);
+  EXPECT_EQ(Decode(bytes).error(), DecodeFault::kMalformed);
+}
+
+TEST(Record, APriceOfNoBytes_OrOfTooMany_IsMalformed) {
+  for (const std::size_t size : {std::size_t{0}, kPriceRecordBytesMax + 1}) {
+    RecordBuffer buffer;
+    Encode(PriceRecord{{1}, kPriceId, std::vector<std::uint8_t>(16, 7)}, buffer);
+    std::vector<std::uint8_t> held(buffer.bytes.begin(), buffer.bytes.end() - 16);
+    held.resize(held.size() + size, 7);
+    held[0] = static_cast<std::uint8_t>(held.size());
+    held[1] = static_cast<std::uint8_t>(held.size() >> 8);
+    std::span<const std::uint8_t> bytes = held;
+    EXPECT_EQ(Decode(bytes).error(), DecodeFault::kMalformed) << size;
+  }
+}
+
+// Version 2 is for what version 1 cannot say: without audio it was never written.
+TEST(Record, VersionTwoWithoutAudio_IsMalformed) {
+  auto held = FromHex(OldRecords()[0].bytes);
+  held[2] = 2;
+  held.insert(held.begin() + 61, 0);  // an audio_second of nothing, behind the price
+  held[0] = static_cast<std::uint8_t>(held.size());
+  std::span<const std::uint8_t> bytes = held;
+  EXPECT_EQ(Decode(bytes).error(), DecodeFault::kMalformed);
+  held[61] = 1;
+  bytes = held;
+  const auto decoded = Decode(bytes);
+  ASSERT_TRUE(decoded) << "and this is what it lacked";
+  EXPECT_EQ(std::get<IntentRecord>(*decoded).price.audio_second, NanoUsd{1});
+}
+
+TEST(Record, Faults_HaveNames) {
+  EXPECT_EQ(Name(DecodeFault::kTruncated), "truncated");
+  EXPECT_EQ(Name(DecodeFault{255}), "unknown");
+}
+
 TEST(Record, NumberOf65Bits_IsMalformed) {
   RecordBuffer fund;
   Encode(FundRecord{{0}, kKey, {INT64_MIN}, true, 0}, fund);  // the amount takes ten bytes from 28

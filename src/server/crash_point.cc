@@ -68,6 +68,9 @@ class CrashJournal final : public store::Journal {
     return outcome;
   }
   Result<void> ReadAll(const Visit& visit) override { return journal_->ReadAll(visit); }
+  Result<store::JournalSlice> ReadSome(std::uint64_t after, std::size_t bytes_max) override {
+    return journal_->ReadSome(after, bytes_max);
+  }
   std::string last_problem() const override { return journal_->last_problem(); }
   store::JournalTail Tail() const override { return journal_->Tail(); }
 

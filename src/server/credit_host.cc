@@ -6,6 +6,8 @@
 #include <condition_variable>
 #include <coroutine>
 #include <cstdio>
+#include <deque>
+#include <future>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -74,7 +76,7 @@ struct CreditHost::State {
   const std::unique_ptr<store::Journal> journal;  // the journal thread's, once it runs
   const Options options;
 
-  std::mutex mutex;  // everything down to `stopping`
+  std::mutex mutex;  // everything down to `readings`
   std::condition_variable wake;
   gateway::CreditControl machine;
   ledger::RecordBuffer queue;     // appended by the machine, not yet taken by the journal thread
@@ -84,6 +86,13 @@ struct CreditHost::State {
   bool has_due = false;
   Sleep sleep = Sleep::kBusy;
   bool stopping = false;
+  // Shared with who waits, and who may give up.
+  struct Reading {
+    std::uint64_t after = 0;
+    std::size_t bytes_max = 0;
+    std::promise<Result<store::JournalSlice>> slice;
+  };
+  std::deque<std::shared_ptr<Reading>> readings;
 
   std::atomic<std::uint64_t> durable{0};  // everything up to this position is on disk
   std::atomic<bool> available{true};      // the last append succeeded
@@ -152,7 +161,7 @@ struct CreditHost::State {
 
   // Waits until there is something to do; false when there is nothing more to come.
   bool AwaitWork(std::unique_lock<std::mutex>& lock) {
-    while (!Wanted() && !RestoreDue()) {
+    while (!Wanted() && !RestoreDue() && readings.empty()) {
       if (queue.count > 0 && has_due) {
         sleep = Sleep::kUntilDue;
         wake.wait_until(lock, later_due);
@@ -224,6 +233,25 @@ struct CreditHost::State {
     return true;
   }
 
+  // One slice for whoever waits longest. Gives the lock up for it.
+  void ServeReading(std::unique_lock<std::mutex>& lock) {
+    if (readings.empty()) return;
+    const std::shared_ptr<Reading> reading = std::move(readings.front());
+    readings.pop_front();
+    lock.unlock();
+    reading->slice.set_value(journal->ReadSome(reading->after, reading->bytes_max));
+    lock.lock();
+  }
+
+  void RunJournal() {
+    CommitUntilStopped();
+    const std::lock_guard lock(mutex);
+    for (const auto& reading : std::exchange(readings, {})) {
+      reading->slice.set_value(
+          Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment, "the gateway stops"));
+    }
+  }
+
   void CommitUntilStopped() {
     ledger::RecordBuffer batch;
     SteadyTime begun{};
@@ -234,6 +262,9 @@ struct CreditHost::State {
         TryRestoreBallast();
         lock.lock();
       }
+      // Who reads waits for a commit that is due, and the next commit for one slice at most.
+      if (!Wanted()) ServeReading(lock);
+      if (!Wanted()) continue;
       if (queue.count == 0) continue;
       // A commit costs the same for one record as for a hundred: soon after the last one, wait for
       // more to come.
@@ -253,6 +284,7 @@ struct CreditHost::State {
       if (!AppendBatch(batch, first)) return;
       if (!alerts.empty() && options.on_alerts) options.on_alerts(std::move(alerts));
       lock.lock();
+      ServeReading(lock);
     }
   }
 };
@@ -465,7 +497,7 @@ Result<std::unique_ptr<CreditHost>> CreditHost::Start(std::unique_ptr<store::Jou
           .count()};
   auto* running = state.get();
   std::unique_ptr<CreditHost> host(new CreditHost(std::move(state)));
-  running->thread = std::thread([running] { running->CommitUntilStopped(); });
+  running->thread = std::thread([running] { running->RunJournal(); });
   return host;
 }
 
@@ -546,6 +578,40 @@ std::int64_t CreditHost::QuotaCounters() {
 gateway::CreditTotals CreditHost::Totals() {
   const std::lock_guard lock(state_->mutex);
   return state_->machine.Totals();
+}
+
+std::size_t CreditHost::RequestsOpen() {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.requests_open();
+}
+
+ledger::Amount CreditHost::Breakage(ledger::Unit unit) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.wallets().Breakage(unit);
+}
+
+Result<store::JournalSlice> CreditHost::ReadJournal(std::uint64_t after, std::size_t bytes_max) {
+  const auto reading = std::make_shared<State::Reading>();
+  reading->after = after;
+  reading->bytes_max = bytes_max;
+  auto slice = reading->slice.get_future();
+  bool wake = false;
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->stopping) {
+      return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment, "the gateway stops");
+    }
+    state_->readings.push_back(reading);
+    wake = std::exchange(state_->sleep, State::Sleep::kBusy) != State::Sleep::kBusy;
+  }
+  if (wake) state_->wake.notify_one();
+  if (slice.wait_for(Chrono(state_->options.read_deadline)) == std::future_status::ready) {
+    return slice.get();
+  }
+  const std::lock_guard lock(state_->mutex);
+  std::erase(state_->readings, reading);
+  return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment,
+              "the journal's disk takes nothing; try again once it has space");
 }
 
 CreditHost::JournalCounters CreditHost::Counters() {

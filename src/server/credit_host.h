@@ -103,6 +103,8 @@ class CreditHost {
     Duration checkpoint_delay = Milliseconds(200);
     // After a failed append.
     Duration retry_interval = Milliseconds(100);
+    // ReadJournal waits so long for the journal thread.
+    Duration read_deadline = Seconds(10);
     // Gives space on the journal's disk back, once; false when there is none to give. May be null.
     // Both are called on the journal thread, release_space by Start too.
     std::function<bool()> release_space;
@@ -140,8 +142,16 @@ class CreditHost {
   std::vector<gateway::WalletEntry> Entries(const gateway::WalletId& id, std::uint64_t before,
                                             std::size_t limit);
   std::optional<gateway::KeyStanding> Standing(const KeyId& key);
-  gateway::CreditTotals Totals();
+  gateway::CreditTotals Totals();  // visits every key
   std::int64_t QuotaCounters();
+  std::size_t RequestsOpen();
+  ledger::Amount Breakage(ledger::Unit unit);  // what expired unused of grants, ever
+
+  // Any thread that may wait: some of the journal as it is on disk, read by the journal thread
+  // between two commits, so that a reader delays a commit by one slice at most.
+  //   fails  kUnavailable when it cannot be read, when the disk has been taking nothing for a
+  //          while, and at the end
+  Result<store::JournalSlice> ReadJournal(std::uint64_t after, std::size_t bytes_max);
 
   struct JournalCounters {
     std::uint64_t records = 0;

@@ -88,6 +88,17 @@ class MemoryJournal final : public store::Journal {
     }
     return {};
   }
+  Result<store::JournalSlice> ReadSome(std::uint64_t after, std::size_t) override {
+    const std::lock_guard lock(disk_.mutex);
+    store::JournalSlice slice;
+    for (const Disk::Batch& batch : disk_.batches) {
+      slice.tail.position = batch.first + batch.count - 1;
+      if (batch.first <= after) continue;
+      slice.batches.push_back(
+          {.first_position = batch.first, .count = batch.count, .records = batch.bytes});
+    }
+    return slice;
+  }
   std::string last_problem() const override { return "the disk says no"; }
 
  private:
@@ -282,6 +293,122 @@ TEST(CreditHost, NoSpace_RefusesAndTellsWhoWaits_ThenLosesNothing) {
   port.Settle(Done(1, 1));
   port.Settle(Done(4, 1));
   EXPECT_GE(host->Counters().failures, 1U);
+}
+
+TEST(CreditHost, ReadJournal_OfAQuietGateway_IsWhatIsOnTheDisk) {
+  Disk disk;
+  auto host = StartOn(disk);
+  EXPECT_TRUE(host->ReadJournal(0, 100)->batches.empty());
+  TestMailbox mailbox;
+  CreditPort port(*host, mailbox);
+  ASSERT_EQ(port.Admit(Ask(1)).refusal, Refusal::kNone);
+  disk.Await([&] { return disk.batches.size() == 1; });
+  const auto settled = port.Settle(Done(1, 1));
+  disk.Await([&] { return disk.batches.size() == 2; });
+  const auto all = host->ReadJournal(0, 100).value();
+  ASSERT_EQ(all.batches.size(), 2U);
+  EXPECT_EQ(all.tail.position, settled.position.n);
+  EXPECT_EQ(host->ReadJournal(all.batches[0].count, 100)->batches.size(), 1U);
+}
+
+// A commit that is due goes first, so whoever reads sees it.
+TEST(CreditHost, ReadJournal_WaitsForTheCommitUnderWay_AndCommitsGoOn) {
+  Disk disk;
+  auto host = StartOn(disk);
+  TestMailbox mailbox;
+  CreditPort port(*host, mailbox);
+  disk.Open(false);
+  const auto admitted = port.Admit(Ask(1)).position;
+  disk.Await([&] { return disk.waiting == 1; });
+  std::thread reader([&] {
+    const auto slice = host->ReadJournal(0, 100);
+    ASSERT_TRUE(slice) << slice.error().detail;
+    EXPECT_GE(slice->tail.position, admitted.n);
+  });
+  disk.Open(true);
+  reader.join();
+  const auto settled = port.Settle(Done(1, 1));
+  Answer answer = Answer::kNone;
+  Spawn(Wait(port, settled.position, answer));
+  while (answer == Answer::kNone) {
+    mailbox.Await();
+    port.Resume();
+  }
+  EXPECT_EQ(answer, Answer::kYes);
+}
+
+TEST(CreditHost, ReadersAndWriters_OfOneJournal_KeepEachOtherFromNothing) {
+  const std::string folder = testing::TempDir() + "host_readers_" + std::to_string(::getpid());
+  std::filesystem::create_directory(folder);
+  constexpr std::uint64_t kRequests = 2000;
+  std::uint64_t records = 0;
+  {
+    auto journal = store::SqliteJournal::Open(folder + "/ledger.db", config::Durability::kProcess);
+    ASSERT_TRUE(journal) << journal.error().detail;
+    CreditStart start;
+    auto host = CreditHost::Start(std::move(*journal), Eager(), start);
+    ASSERT_TRUE(host) << host.error().detail;
+    std::atomic<bool> written{false};
+    std::vector<std::thread> readers;
+    for (int n = 0; n < 2; ++n) {
+      readers.emplace_back([&] {
+        for (bool last = false; !last;) {
+          last = written.load();
+          std::uint64_t position = 0;
+          while (true) {
+            const auto slice = (*host)->ReadJournal(position, 16 << 10);
+            ASSERT_TRUE(slice) << slice.error().detail;
+            if (slice->batches.empty()) break;
+            for (const auto& batch : slice->batches) {
+              ASSERT_EQ(batch.first_position, position + 1) << "no record is left out or twice";
+              position += batch.count;
+            }
+          }
+        }
+      });
+    }
+    {
+      TestMailbox mailbox;
+      CreditPort port(**host, mailbox);
+      for (std::uint64_t n = 1; n <= kRequests; ++n) {
+        ASSERT_EQ(port.Admit(Ask(n)).refusal, Refusal::kNone);
+        port.Settle(Done(n, 1));
+      }
+      written = true;
+      for (std::thread& reader : readers) reader.join();
+    }
+    records = 2 + 2 * kRequests;  // the budget and the price
+  }
+  auto journal = store::SqliteJournal::Open(folder + "/ledger.db", {.read_only = true});
+  ASSERT_TRUE(journal) << journal.error().detail;
+  EXPECT_TRUE((*journal)->ReadAll([](const auto&) { return std::nullopt; }));
+  EXPECT_EQ((*journal)->Tail().position, records);
+  std::filesystem::remove_all(folder);
+}
+
+TEST(CreditHost, ReadJournal_WhileTheDiskTakesNothing_SaysSoInTime_AndIsNoHarm) {
+  Disk disk;
+  CreditHost::Options options = Eager();
+  options.read_deadline = Milliseconds(20);
+  auto host = StartOn(disk, std::move(options));
+  TestMailbox mailbox;
+  CreditPort port(*host, mailbox);
+  disk.Answer(store::AppendOutcome::kNoSpace);
+  ASSERT_EQ(port.Admit(Ask(1)).refusal, Refusal::kNone);
+  disk.Await([&] { return disk.refused > 0; });
+  const auto slice = host->ReadJournal(0, 100);
+  ASSERT_FALSE(slice);
+  EXPECT_EQ(slice.error().code, ErrorCode::kUnavailable);
+  disk.Answer(store::AppendOutcome::kDurable);
+  disk.Await([&] { return disk.batches.size() == 1; });
+  while (!host->Counters().available) std::this_thread::yield();
+  const auto again = host->ReadJournal(0, 100);
+  ASSERT_TRUE(again) << again.error().detail;
+  EXPECT_EQ(again->batches.size(), 1U);
+  EXPECT_EQ(host->RequestsOpen(), 1U);
+  port.Settle(Done(1, 1));
+  EXPECT_EQ(host->RequestsOpen(), 0U);
+  EXPECT_EQ(host->Breakage(ledger::Unit::kNanoUsd), ledger::Amount{0});
 }
 
 // A disk that is full until the ballast is given up, and again full until it is restored.

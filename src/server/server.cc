@@ -387,16 +387,14 @@ void Server::RegisterGauges() {
   metrics_->AddCounter("weir_log_lines_dropped_total", "Log lines lost to a full queue.", "",
                        [this] { return log_->dropped(); });
   metrics_->AddGauge("weir_open_reservations", "Requests that hold a reservation now.", "",
-                     [this] { return static_cast<std::int64_t>(credit_->Totals().requests_open); });
+                     [this] { return static_cast<std::int64_t>(credit_->RequestsOpen()); });
   metrics_->AddGauge("weir_keys", "API keys, revoked ones included.", "",
                      [this] { return static_cast<std::int64_t>(keys_->table()->size()); });
   for (const auto& [unit, labels] :
        {std::pair(ledger::Unit::kNanoUsd, "unit=\"nano_usd\""),
         std::pair(ledger::Unit::kQuotaToken, "unit=\"quota_token\"")}) {
     metrics_->AddCounter("weir_wallet_breakage_total", "What expired unused of grants, by unit.",
-                         labels, [this, of = unit] {
-                           return credit_->Totals().breakage.at(static_cast<std::size_t>(of)).n;
-                         });
+                         labels, [this, of = unit] { return credit_->Breakage(of).n; });
   }
   metrics_->AddGauge("weir_quota_counters", "Counters of quota policies that are kept now.", "",
                      [this] { return credit_->QuotaCounters(); });

@@ -275,7 +275,7 @@ void Auditor::Compare(const gateway::CreditControl& machine) {
     Report("I2", "grants are in the records that the machine does not know");
     return;
   }
-  if (machine.Totals().requests_open != books_.unresolved().size()) {
+  if (machine.requests_open() != books_.unresolved().size()) {
     Report("I2", "requests are open that the records do not know");
   }
   CompareCounters(machine.quotas());

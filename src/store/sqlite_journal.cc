@@ -1,16 +1,17 @@
 #include "store/sqlite_journal.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "base/check.h"
+#include "store/journal_chain.h"
 #include "store/migrate.h"
 #include "store/sqlite.h"
 
@@ -21,46 +22,8 @@ namespace {
 // enough that its two syncs do not show in the latency of commits, often enough for a short start.
 constexpr int kCheckpointPages = 4096;
 
-using Chain = std::array<std::uint8_t, 32>;
-
-struct DigestFree {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-
-struct MethodFree {
-  void operator()(EVP_MD* method) const { EVP_MD_free(method); }
-};
-
-// Computes the chain of one row after another. Keeps its context and its method: to make the one
-// and to look the other up by name each time costs more than to hash a row of a few records.
-class Chainer {
- public:
-  Chainer() : method_(EVP_MD_fetch(nullptr, "SHA256", nullptr)), context_(EVP_MD_CTX_new()) {
-    CHECK(method_ != nullptr && context_ != nullptr, "SHA-256 needs no memory to speak of");
-  }
-  Chain Next(const Chain& before, const JournalBatch& batch) {
-    std::array<std::uint8_t, 12> numbers{};
-    for (std::size_t i = 0; i < 8; ++i) {
-      numbers[i] = static_cast<std::uint8_t>(batch.first_position >> (8 * i));
-    }
-    for (std::size_t i = 0; i < 4; ++i) {
-      numbers[8 + i] = static_cast<std::uint8_t>(batch.count >> (8 * i));
-    }
-    Chain chain{};
-    const bool done =
-        EVP_DigestInit_ex(context_.get(), method_.get(), nullptr) == 1 &&
-        EVP_DigestUpdate(context_.get(), before.data(), before.size()) == 1 &&
-        EVP_DigestUpdate(context_.get(), numbers.data(), numbers.size()) == 1 &&
-        EVP_DigestUpdate(context_.get(), batch.records.data(), batch.records.size()) == 1 &&
-        EVP_DigestFinal_ex(context_.get(), chain.data(), nullptr) == 1;
-    CHECK(done, "SHA-256 does not fail");
-    return chain;
-  }
-
- private:
-  std::unique_ptr<EVP_MD, MethodFree> method_;
-  std::unique_ptr<EVP_MD_CTX, DigestFree> context_;
-};
+// Of a slice: where commits are small, its rows take longer than its bytes.
+constexpr std::size_t kSliceRowsMax = 512;
 
 // Keeps other processes away from a file for as long as it lives. The lock is the kernel's and
 // ends with the process, however that ends.
@@ -105,8 +68,11 @@ class FileLock {
 
 class Implementation final : public SqliteJournal {
  public:
-  Implementation(FileLock lock, SqliteHandle db, Statement insert)
-      : lock_(std::move(lock)), db_(std::move(db)), insert_(std::move(insert)) {
+  Implementation(FileLock lock, SqliteHandle db, Statement insert, Statement slice)
+      : lock_(std::move(lock)),
+        db_(std::move(db)),
+        insert_(std::move(insert)),
+        slice_(std::move(slice)) {
     sqlite3_wal_hook(
         db_.get(),
         [](void* self, sqlite3*, const char*, int pages) {
@@ -160,40 +126,46 @@ class Implementation final : public SqliteJournal {
                         "SELECT first_position, count, records, chain FROM journal "
                         "ORDER BY first_position");
     if (!rows) return std::unexpected(rows.error());
-    Chain chain{};
-    std::uint64_t expected = 1;
-    batches_ = 0;
+    ChainReader reader(&see_chain_);
     int code = rows->Step();
-    for (; code == SQLITE_ROW; code = rows->Step(), ++batches_) {
-      const JournalBatch batch{.first_position = static_cast<std::uint64_t>(rows->Int(0)),
-                               .count = static_cast<std::uint32_t>(rows->Int(1)),
-                               .records = rows->Blob(2)};
-      const std::string where = "journal row " + std::to_string(batch.first_position);
-      const auto altered = [&](const std::string& what) {
-        std::string sentence = where;
-        sentence += ": ";
-        sentence += what;
-        return Altered(std::move(sentence), expected);
-      };
-      if (batch.first_position != expected) {
-        return altered("records from " + std::to_string(expected) + " are missing");
-      }
-      chain = chainer_.Next(chain, batch);
-      const auto stored = rows->Blob(3);
-      if (stored.size() != chain.size() ||
-          std::memcmp(stored.data(), chain.data(), chain.size()) != 0) {
-        return altered("its chain does not fit, so it or a row before it was changed");
-      }
-      if (auto problem = visit(batch)) return altered(*problem);
-      expected += batch.count;
-      if (see_chain_) see_chain_(expected - 1, chain);
+    for (; code == SQLITE_ROW; code = rows->Step()) {
+      if (auto taken = reader.Take(BatchIn(*rows), rows->Blob(3), visit); !taken) return taken;
     }
+    const std::uint64_t next = reader.tail().position + 1;
     if (code != SQLITE_DONE) {
-      return Altered("journal row " + std::to_string(expected) + ": " + SqliteProblem(db_.get()),
-                     expected);
+      return reader.Altered("journal row " + std::to_string(next) + ": " +
+                            SqliteProblem(db_.get()));
     }
-    CHECK(expected == next_position_, "nobody but us writes between FindEnd and here");
+    CHECK(next == next_position_, "nobody but us writes between FindEnd and here");
+    batches_ = reader.tail().batches;
     return {};
+  }
+
+  Result<JournalSlice> ReadSome(std::uint64_t after, std::size_t bytes_max) override {
+    JournalSlice slice{.batches = {}, .tail = Tail()};
+    slice_.Bind(1, static_cast<std::int64_t>(std::min<std::uint64_t>(after, INT64_MAX)));
+    std::size_t bytes = 0;
+    int code = slice_.Step();
+    for (; code == SQLITE_ROW; code = slice_.Step()) {
+      const JournalBatch batch = BatchIn(slice_);
+      bytes += batch.records.size();
+      const bool enough = bytes > bytes_max || slice.batches.size() == kSliceRowsMax;
+      if (enough && !slice.batches.empty()) break;
+      slice.batches.push_back({.first_position = batch.first_position,
+                               .count = batch.count,
+                               .records = {batch.records.begin(), batch.records.end()}});
+      const auto chain = slice_.Blob(3);
+      std::copy_n(chain.begin(), std::min(chain.size(), slice.batches.back().chain.size()),
+                  slice.batches.back().chain.begin());
+    }
+    const std::string problem =
+        code == SQLITE_ROW || code == SQLITE_DONE ? std::string() : SqliteProblem(db_.get());
+    slice_.Reset();  // an open reading would keep the WAL from being taken over
+    if (!problem.empty()) {
+      return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment,
+                  "the journal cannot be read: " + problem);
+    }
+    return slice;
   }
 
   std::string last_problem() const override { return last_problem_; }
@@ -203,10 +175,11 @@ class Implementation final : public SqliteJournal {
   void OnChain(SeeChain see) override { see_chain_ = std::move(see); }
 
  private:
-  static std::unexpected<Error> Altered(std::string what, std::uint64_t expected) {
-    return Fail(ErrorCode::kBadInput, ErrorSource::kEnvironment,
-                std::move(what) + "; the last good position is " + std::to_string(expected - 1) +
-                    ". Restore the journal from a backup");
+  // Of a row of both SELECTs; valid until the next Step.
+  static JournalBatch BatchIn(const Statement& row) {
+    return {.first_position = static_cast<std::uint64_t>(row.Int(0)),
+            .count = static_cast<std::uint32_t>(row.Int(1)),
+            .records = row.Blob(2)};
   }
 
   AppendOutcome Judge(int code) {
@@ -238,6 +211,7 @@ class Implementation final : public SqliteJournal {
   FileLock lock_;  // first in, last out: the file is closed before another process may have it
   SqliteHandle db_;
   Statement insert_;
+  Statement slice_;
   Chainer chainer_;
   Chain chain_{};  // of the last row; zeros before the first
   std::uint64_t next_position_ = 1;
@@ -294,8 +268,12 @@ Result<std::unique_ptr<SqliteJournal>> SqliteJournal::Open(const std::string& pa
                         "INSERT INTO journal (first_position, count, records, chain) "
                         "VALUES (?1, ?2, ?3, ?4)");
   if (!insert) return std::unexpected(insert.error());
-  auto journal =
-      std::make_unique<Implementation>(std::move(*lock), std::move(*db), std::move(*insert));
+  auto slice = Prepare(db->get(),
+                       "SELECT first_position, count, records, chain FROM journal "
+                       "WHERE first_position > ?1 ORDER BY first_position");
+  if (!slice) return std::unexpected(slice.error());
+  auto journal = std::make_unique<Implementation>(std::move(*lock), std::move(*db),
+                                                  std::move(*insert), std::move(*slice));
   if (auto found = journal->FindEnd(); !found) return std::unexpected(found.error());
   return journal;
 }

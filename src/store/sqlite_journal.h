@@ -42,12 +42,6 @@ class SqliteJournal : public Journal {
     return Open(path, Options{.durability = durability});
   }
 
-  // The anchor check of ReadAll: called with the position and the chain of every batch as it is
-  // verified, in order.
-  using SeeChain =
-      std::function<void(std::uint64_t last_position, std::span<const std::uint8_t, 32> chain)>;
-  virtual void OnChain(SeeChain see) = 0;
-
   // The version of SQLite that runs, for the log of the start.
   static const char* SqliteVersion();
 };

@@ -65,6 +65,56 @@ TEST_F(JournalTest, Appended_IsReadBackInOrder_AlsoAfterAReopening) {
   EXPECT_EQ(ReadAll(*journal).value().back().size(), 100'000U);
 }
 
+// Slices one behind the other, with appends in between, are the journal.
+TEST_F(JournalTest, ReadSome_GoesOnBehindAPosition_AndSeesWhatWasAppendedMeanwhile) {
+  auto journal = Open();
+  const auto empty = journal->ReadSome(0, 100);
+  ASSERT_TRUE(empty) << empty.error().detail;
+  EXPECT_TRUE(empty->batches.empty());
+  EXPECT_EQ(empty->tail.position, 0U);
+  ASSERT_EQ(Append(*journal, 1, 2, Bytes(60, 1)), AppendOutcome::kDurable);
+  ASSERT_EQ(Append(*journal, 3, 1, Bytes(60, 3)), AppendOutcome::kDurable);
+
+  const auto first = journal->ReadSome(0, 100).value();
+  ASSERT_EQ(first.batches.size(), 1U) << "two would be more than was asked for";
+  EXPECT_EQ(first.batches[0].first_position, 1U);
+  EXPECT_EQ(first.batches[0].count, 2U);
+  EXPECT_EQ(first.batches[0].records, Bytes(60, 1));
+  EXPECT_EQ(first.tail.position, 3U);
+  EXPECT_EQ(first.tail.chain, journal->Tail().chain);
+  ASSERT_EQ(Append(*journal, 4, 1, Bytes(60, 4)), AppendOutcome::kDurable);
+
+  const auto rest = journal->ReadSome(2, 120).value();
+  ASSERT_EQ(rest.batches.size(), 2U) << "exactly as much as was asked for";
+  EXPECT_EQ(rest.batches[0].first_position, 3U);
+  EXPECT_EQ(rest.batches[1].first_position, 4U);
+  EXPECT_EQ(rest.batches[1].chain, journal->Tail().chain);
+  EXPECT_EQ(journal->ReadSome(2, 0)->batches.size(), 1U) << "one, however large";
+  EXPECT_TRUE(journal->ReadSome(4, 100)->batches.empty());
+  EXPECT_TRUE(journal->ReadSome(UINT64_MAX, 100)->batches.empty());
+  EXPECT_EQ(ReadAll(*journal)->size(), 3U);
+}
+
+TEST_F(JournalTest, ReadSome_OfManySmallBatches_IsSomeOfThem) {
+  auto journal = Open();
+  for (std::uint64_t n = 1; n <= 600; ++n) {
+    ASSERT_EQ(Append(*journal, n, 1, {1}), AppendOutcome::kDurable);
+  }
+  EXPECT_EQ(journal->ReadSome(0, 1'000'000)->batches.size(), 512U);
+  EXPECT_EQ(journal->ReadSome(512, 1'000'000)->batches.size(), 88U);
+}
+
+// A reading that stayed open would keep every commit since then in the WAL.
+TEST_F(JournalTest, ReadSome_LeavesCheckpointsFree) {
+  auto journal = Open();
+  for (std::uint64_t n = 1; n <= 300; ++n) {
+    ASSERT_EQ(Append(*journal, n, 1, Bytes(100'000, static_cast<std::uint8_t>(n))),
+              AppendOutcome::kDurable);
+    ASSERT_EQ(journal->ReadSome(0, 1'000'000)->batches.size(), std::min<std::uint64_t>(n, 10));
+  }
+  EXPECT_LT(std::filesystem::file_size(path + "-wal"), 24U << 20);  // 30 MB went through it
+}
+
 TEST_F(JournalTest, SecondOpening_IsRefusedInOneSentence_UntilTheFirstEnds) {
   auto journal = Open();
   const auto second = SqliteJournal::Open(path, config::Durability::kProcess);

@@ -219,9 +219,13 @@ class Damage(FolderTest):
         errors = self.refused()
         self.assertRegex(errors, "stop the gateway that runs on this data directory|another gateway runs on this data")
         self.assertEqual(errors.strip().count("\n"), 0, errors)
+        self.assert_good()  # asked of the gateway, since nobody else may have the file
+        os.remove(os.path.join(self.data, "admin-url"))
+        os.remove(os.path.join(self.data, "admin-token"))
         status, _, said = ledger(self.data, "verify")
         self.assertEqual(status, 1)
         self.assertIn(f"by process {gateway.child.pid}: another gateway runs on this data directory", said)
+        self.assertIn("and it cannot be asked", said)
         self.assertEqual(gateway.call()[0], 200)
         gateway.stop()
         self.assert_good()

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
@@ -527,6 +528,74 @@ def health_probes(tally):
         gateway.stop()
 
 
+def ledger_of_a_running_gateway(tally):
+    """`weir ledger` under load: what it says holds, nothing it does keeps a caller from an answer."""
+    gateway = Gateway().start()
+    statuses, stop = [], threading.Event()
+
+    def call():
+        while not stop.is_set():
+            statuses.append(gateway.ask("Reply with only: x")[0])
+
+    def ledger(*words):
+        done = gateway.command("ledger", *words)
+        tally.check(f"ledger {words[0]} of a running gateway", done.returncode == 0, done.stdout + done.stderr)
+        return done.stdout
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    try:
+        while len(statuses) < 50 and gateway.server.child.poll() is None:
+            time.sleep(0.01)
+        anchors = []
+        for _ in range(3):
+            before = len(statuses)
+            anchors.append(ledger("anchor"))
+            verified = json.loads(ledger("verify", "--json"))
+            tally.check("it is good", verified["good"] is True, str(verified))
+            tally.check("and not behind what its anchor says",
+                        verified["records"] >= json.loads(anchors[-1])["position"], str(verified))
+            while len(statuses) == before and gateway.server.child.poll() is None:
+                time.sleep(0.01)
+        path = f"{gateway.folder}/anchor.json"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(anchors[0])
+        tally.check("an anchor of before holds", "holds" in ledger("verify", "--anchor", path))
+        positions = [json.loads(line)["position"] for line in ledger("export").splitlines()]
+        tally.check("export has every record once", positions == list(range(1, len(positions) + 1)),
+                    str(positions[:5]))
+        [balance] = json.loads(ledger("balance", "caller", "--json"))
+        tally.check("a key is found by its name", balance["name"] == "caller" and float(balance["spent_usd"]) > 0,
+                    str(balance))
+        charges = [line for line in ledger("statement", "caller", "--json").splitlines() if '"settle"' in line]
+        tally.check("the statement goes on behind it", charges and
+                    sum(round(float(json.loads(line)["charged_usd"]) * 1e9) for line in charges)
+                    >= round(float(balance["spent_usd"]) * 1e9), str(balance))
+        tally.check("the trial balance balances", json.loads(ledger("trial-balance", "--json"))["balanced"])
+        with open(f"{gateway.folder}/data/admin-token", encoding="utf-8") as file:
+            token = file.read().strip()
+        status, _, body = weir.fetch(f"{gateway.admin_url}/admin/v1/ledger/anchor",
+                                     headers={"authorization": f"Bearer {token}"})
+        with open(path, "wb") as file:
+            file.write(body)
+        tally.check("the API has an anchor, too", status == 200 and "holds" in ledger("verify", "--anchor", path),
+                    f"{status} {body[:200]}")
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
+        folder = gateway.folder
+        gateway.server.stop()
+    tally.check("every call was served meanwhile", set(statuses) == {200}, str(sorted(set(statuses))))
+    # Stopped, the same commands read the file: the last anchor of the running one holds there.
+    done = gateway.command("ledger", "verify", "--anchor", path)
+    tally.check("the anchor holds for the file", done.returncode == 0 and "holds" in done.stdout,
+                done.stdout + done.stderr)
+    tally.check("every call is in it", f"settle={len(statuses)}" in done.stdout, done.stdout)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def run(tally):
     gateway = Gateway().start()
     try:
@@ -547,6 +616,7 @@ def run(tally):
     accounts_at_run_time(tally)
     health_probes(tally)
     receipts(tally)
+    ledger_of_a_running_gateway(tally)
 
 
 if __name__ == "__main__":

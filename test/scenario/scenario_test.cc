@@ -10,7 +10,7 @@
 //            [output_max=N] [input_max=N] [cache_write=USD] [permission=P]
 //            [capability=responses,chat,messages,generate_content,transcription]
 //            [hang_up=RULE] [multiplier=N] [audio_second=USD] [tool_call=USD]
-//            [family=F] [class=C]
+//            [family=F] [class=C] [service=priority]
 //            [tier=ABOVE:INPUT:OUTPUT ...] [from=UNIX_SECONDS] a second line of a model is its
 //            price from then on
 //   account  A U [concurrency=N] [priority=N] [weight=N] [models=a,b] [keys=K] [profile=strict]
@@ -318,6 +318,8 @@ class Runner {
         model.family = value;
       else if (name == "class")
         model.model_class = value;
+      else if (name == "service")
+        model.service_tiers.push_back(value);
       else if (name == "hang_up")
         model.on_hang_up = RuleNamed(value);
       else if (name == "multiplier")
