@@ -317,12 +317,11 @@ Result<void> Server::StartCourier(const config::Config& config) {
   std::vector<telemetry::Event> events;
   std::int64_t last = 0;
   for (const gateway::QuotaAlert& alert : std::exchange(alerts_found_, {})) {
-    const auto position = static_cast<std::int64_t>(alert.position.n);
-    if (!taken || position <= *taken) continue;
-    events.push_back(EventOf(alert, config));
-    last = position;
+    last = static_cast<std::int64_t>(alert.position.n);
+    if (taken && last > *taken) events.push_back(EventOf(alert, config));
   }
-  if (!events.empty()) courier_->Take(std::move(events), last);
+  // Without events too: whoever is told for the first time has all that is lost from here on.
+  courier_->Take(std::move(events), last);
   return {};
 }
 
