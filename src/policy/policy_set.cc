@@ -149,7 +149,13 @@ PolicySet::PolicySet(std::span<const Policy> policies, std::span<const config::R
           raises);
     }
   }
+  std::ranges::sort(changes_);
   BuildIndex();
+}
+
+Instant PolicySet::ChangesAfter(Instant now) const {
+  const auto next = std::ranges::upper_bound(changes_, now);
+  return next == changes_.end() ? Instant{INT64_MAX} : *next;
 }
 
 void PolicySet::Add(const Policy& policy, std::span<const config::Raise> raises) {
@@ -168,7 +174,14 @@ void PolicySet::Add(const Policy& policy, std::span<const config::Raise> raises)
   entry.identity_high = hash.high();
   entry.identity_low = hash.low();
   for (const config::Raise& raise : raises) {
-    if (raise.policy == policy.id) entry.raises.push_back(raise);
+    if (raise.policy != policy.id) continue;
+    entry.raises.push_back(raise);
+    changes_.insert(changes_.end(), {raise.from, raise.to});
+  }
+  if (policy.window.kind == config::WindowKind::kCampaign) {
+    for (const auto& at : {policy.window.starts_at, policy.window.ends_at}) {
+      if (at) changes_.push_back(*at);
+    }
   }
   actions_ = actions_ || policy.window.kind == config::WindowKind::kAction;
   order_.push_back(&entry.policy);

@@ -68,6 +68,10 @@ class PolicySet {
   //   cost  a look-up for each dimension that policies name, 30 ns for each policy that matches.
   [[nodiscard]] bool Match(const Facts& facts, Instant now, std::vector<QuotaUse>& out) const;
 
+  // The next moment at which Match may answer another thing for the same facts: a campaign or an
+  // approval begins or ends. INT64_MAX: never.
+  Instant ChangesAfter(Instant now) const;
+
   const config::Policy* Find(std::string_view id) const;
   std::span<const config::Policy* const> all() const { return order_; }
 
@@ -101,6 +105,7 @@ class PolicySet {
   std::vector<std::uint32_t> listed_;
   std::vector<Place> places_;     // open addressing
   std::uint32_t dimensions_ = 0;  // that places_ has
+  std::vector<Instant> changes_;  // of campaigns and approvals, sorted
   bool actions_ = false;
 };
 

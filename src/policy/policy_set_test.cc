@@ -283,5 +283,26 @@ TEST(PolicySet, Index_FindsWhatAskingAllFinds) {
   }
 }
 
+TEST(ChangesAfter, IsWhenACampaignOrAnApprovalBeginsOrEnds) {
+  Policy campaign;
+  campaign.id = "launch";
+  campaign.window.kind = config::WindowKind::kCampaign;
+  campaign.window.starts_at = Instant{100};
+  campaign.window.ends_at = Instant{400};
+  Policy other;
+  other.id = "other";
+  const config::Raise raise{
+      .approval = "a", .policy = "other", .values = "", .amount = 1, .from = {200}, .to = {300}};
+  const config::Raise of_none{
+      .approval = "b", .policy = "gone", .values = "", .amount = 1, .from = {210}, .to = {310}};
+  const PolicySet set(std::vector{campaign, other}, std::vector{raise, of_none});
+  std::vector<std::int64_t> changes;
+  for (Instant at{0}; at.ns != INT64_MAX;) {
+    at = set.ChangesAfter(at);
+    changes.push_back(at.ns);
+  }
+  EXPECT_EQ(changes, (std::vector<std::int64_t>{100, 200, 300, 400, INT64_MAX}));
+}
+
 }  // namespace
 }  // namespace weir::policy
