@@ -18,6 +18,7 @@ constexpr std::array kRoutes = {
     Route{"GET", "/balance", {.kind = OperationKind::kBalance, .name = "balance"}},
     Route{"GET", "/balance/statement", {.kind = OperationKind::kStatement, .name = "statement"}},
     Route{"POST", "/redeem", {.kind = OperationKind::kRedeem, .name = "redeem"}},
+    Route{"POST", "/approvals", {.kind = OperationKind::kAskApproval, .name = "ask_approval"}},
     Route{"POST",
           "/responses",
           {.kind = OperationKind::kGenerate,
@@ -99,6 +100,7 @@ constexpr std::array kVerbs = {
 
 constexpr std::string_view kModelPath = "/models/";
 constexpr std::string_view kRequestPath = "/requests/";
+constexpr std::string_view kApprovalPath = "/approvals/";
 
 // The verb of a path that begins with kModelPath, or null. A model's own name may have colons.
 const Operation* FindVerb(std::string_view path) {
@@ -196,6 +198,15 @@ std::expected<Operation, Refusal> FindOperation(const RequestHead& head, std::st
     return Operation{.kind = OperationKind::kGetRequest,
                      .name = "get_request",
                      .model = path.substr(kRequestPath.size())};
+  }
+  if (path.starts_with(kApprovalPath) && path.size() > kApprovalPath.size()) {
+    if (method != "GET") {
+      allow = "GET, HEAD";
+      return std::unexpected(Refusal::kMethodNotAllowed);
+    }
+    return Operation{.kind = OperationKind::kGetApproval,
+                     .name = "get_approval",
+                     .model = path.substr(kApprovalPath.size())};
   }
   return std::unexpected(Refusal::kUnknownPath);
 }

@@ -19,6 +19,8 @@ enum class OperationKind : std::uint8_t {
   kBalance,
   kStatement,
   kRedeem,
+  kAskApproval,
+  kGetApproval,
   kGenerate,     // forwarded, metered, charged
   kCountTokens,  // forwarded, never charged: it generates nothing
   kSocket,       // the WebSocket transport of /responses
@@ -38,8 +40,8 @@ struct Operation {
   bool may_stream = false;         // it generates; `stream` in the body means an event stream
   bool streams = false;            // an event stream whatever the body says (Gemini's verb)
   BodyKind body = BodyKind::kJson;
-  // kGetModel, Gemini and kGetRequest, where it is a request's id: as the path has it, percent
-  // escapes and all.
+  // kGetModel, Gemini, and kGetRequest and kGetApproval, where it is an id: as the path has it,
+  // percent escapes and all.
   std::string_view model;
   std::string_view verb;  // Gemini: behind the model's colon
 };

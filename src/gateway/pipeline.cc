@@ -104,6 +104,14 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
     co_return co_await ReplyJson(x, std::move(*answer), ports, runtime);
   }
 
+  if (x.operation.kind == OperationKind::kAskApproval ||
+      x.operation.kind == OperationKind::kGetApproval) {
+    const bool asks = x.operation.kind == OperationKind::kAskApproval;
+    auto answer = asks ? co_await AskApproval(x, ports) : co_await FindApproval(x, ports);
+    if (!answer) co_return co_await Refuse(x, answer.error(), ports, runtime);
+    co_return co_await ReplyJson(x, std::move(*answer), ports, runtime);
+  }
+
   // resolve: what do they want, what can it cost
   if (auto fault = ReadMetadata(x)) co_return co_await Refuse(x, *std::move(fault), ports, runtime);
   const auto body = co_await ports.downstream.ReadBody(x.config().caller_limits.body_bytes_max);

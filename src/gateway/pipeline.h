@@ -152,6 +152,11 @@ Task<std::expected<std::string, RefusalReason>> Statement(Exchange& x, Ports& po
 // POST /redeem: a code becomes a grant of the key's wallet.
 Task<std::expected<std::string, RefusalReason>> Redeem(Exchange& x, Ports& ports);
 
+// POST /approvals: more of a policy for a while, for somebody else to decide on.
+Task<std::expected<std::string, RefusalReason>> AskApproval(Exchange& x, Ports& ports);
+// GET /approvals/{id}: what became of it.
+Task<std::expected<std::string, RefusalReason>> FindApproval(Exchange& x, Ports& ports);
+
 // GET /requests/{id}: the receipt of a request of this key.
 Task<std::expected<std::string, RefusalReason>> FindReceipt(Exchange& x, Ports& ports);
 

@@ -244,14 +244,46 @@ class WalletDesk {
 };
 inline constexpr std::int64_t kStatementMax = 100;
 
+// What the owner of a key asks for: more of a policy for a while.
+struct ApprovalWish {
+  std::shared_ptr<const identity::KeyRecord> key;
+  std::string policy;   // one that its requests can meet
+  std::string counter;  // of the policy: the one of these requests
+  std::int64_t amount = 0;
+  Duration duration;
+  std::string reason;
+};
+enum class ApprovalStatus : std::uint8_t {
+  kDone,
+  kRefused,      // `message` says why, of `param`
+  kNotFound,     // none of that id is of this key
+  kUnavailable,  // it cannot be written or looked up now
+};
+struct ApprovalReply {
+  ApprovalStatus status = ApprovalStatus::kUnavailable;
+  std::string body;  // with kDone: the approval, a JSON document
+  std::string param;
+  std::string message;
+};
+
+// Approvals need a disk, and so another thread.
+class ApprovalDesk {
+ public:
+  virtual ~ApprovalDesk() = default;
+  virtual Task<ApprovalReply> Ask(ApprovalWish wish) = 0;
+  virtual Task<ApprovalReply> Find(std::shared_ptr<const identity::KeyRecord> key,
+                                   std::string id) = 0;
+};
+
 struct Ports {
   Downstream& downstream;
   Upstreams& upstreams;
   Credit& credit;
   Accounts& accounts;
-  Receipts* receipts = nullptr;   // none: every request is unknown
-  Replies* replies = nullptr;     // none: no reply is kept
-  WalletDesk* wallets = nullptr;  // none: no code is valid, and there is no statement
+  Receipts* receipts = nullptr;       // none: every request is unknown
+  Replies* replies = nullptr;         // none: no reply is kept
+  WalletDesk* wallets = nullptr;      // none: no code is valid, and there is no statement
+  ApprovalDesk* approvals = nullptr;  // none: nothing can be asked for
 };
 
 }  // namespace weir::gateway

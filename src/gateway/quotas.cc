@@ -72,7 +72,7 @@ std::string LimitText(const config::Policy& policy, std::int64_t limit) {
 }  // namespace
 
 std::optional<RefusalReason> ReadMetadata(Exchange& x) {
-  if (!Generates(x)) return std::nullopt;
+  if (!Generates(x) && x.operation.kind != OperationKind::kAskApproval) return std::nullopt;
   identity::MetadataHeaders headers(x.config().brand.header_prefix);
   for (const auto& [name, value] : x.head->headers) headers.Take(name, value);
   auto metadata = headers.Read(*x.principal->key, x.config().metadata_secret, x.started_at);

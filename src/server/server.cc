@@ -23,6 +23,7 @@
 #include "server/steady_wall.h"
 #include "store/pepper.h"
 #include "store/sqlite_journal.h"
+#include "store/time_zones.h"
 
 namespace weir::server {
 namespace {
@@ -97,10 +98,14 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   if (auto ensured = server->EnsureKeys(options.config); !ensured) {
     return std::unexpected(ensured.error());
   }
+  auto policies = ReadStoredPolicies(*server->policy_store_, *server->file_, store::FindZone);
+  if (!policies) return std::unexpected(policies.error());
+  server->stored_policies_ = *std::move(policies);
   server->config_ = std::make_shared<const config::Config>(server->InForce(*server->file_));
   if (auto told = server->StartCourier(options.config); !told) {
     return std::unexpected(told.error());
   }
+  server->MakeApprovals();
   server->MakeWorkers(options);
   server->RegisterGauges();
   return server;
@@ -342,9 +347,9 @@ void Server::MakeWorkers(const ServerOptions& options) {
   const auto cores = static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
   const std::int32_t count = options.config.workers > 0 ? options.config.workers : cores;
   metrics_ = std::make_unique<telemetry::Metrics>(count, options.version, started_at_);
-  shared_ = std::make_unique<SessionShared>(SessionShared{*log_, *metrics_, *requests_, *receipts_,
-                                                          *replies_, *teller_, *courier_, draining_,
-                                                          options.page});
+  shared_ = std::make_unique<SessionShared>(
+      SessionShared{*log_, *metrics_, *requests_, *receipts_, *replies_, *teller_, *policy_store_,
+                    *approvals_, *courier_, draining_, options.page});
   const auto snapshot = MakeSnapshot();
   pool_ = std::make_unique<PoolHost>(
       config_,
@@ -368,6 +373,7 @@ Result<void> Server::Listen() {
     listen.port = port_ = *port;  // with port 0 the others share the one the first was given
   }
   for (auto& worker : workers_) worker->Run();
+  listening_.store(true);
   return {};
 }
 
@@ -431,6 +437,7 @@ Result<std::uint16_t> Server::StartAdmin(net::HttpHandler& handler) {
   admin_port_ = *port;
   admin_thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "weir-admin");
+    Spawn(SweepApprovals());
     admin_loop_->Run();
   });
   return port;
@@ -493,7 +500,12 @@ config::Config Server::InForce(const config::Config& file) {
                 "of that id",
                 {{"account", id}});
   }
-  return std::move(merged.config);
+  auto with_policies = config::WithPolicies(std::move(merged.config), stored_policies_.policies,
+                                            stored_policies_.raises);
+  for (const std::string& what : with_policies.left_out) {
+    log_->Write(telemetry::Level::kWarning, what, {});
+  }
+  return std::move(with_policies.config);
 }
 
 void Server::Apply(std::shared_ptr<const config::Config> file) {
@@ -525,6 +537,48 @@ void Server::PublishAccounts() {
   Apply(file());
 }
 
+Result<void> Server::PublishPolicies() {
+  const std::lock_guard lock(change_mutex_);
+  auto stored = ReadStoredPolicies(*policy_store_, *file(), store::FindZone);
+  if (!stored) return std::unexpected(stored.error());
+  stored_policies_ = *std::move(stored);
+  Apply(file());
+  return {};
+}
+
+void Server::MakeApprovals() {
+  approvals_ = std::make_unique<Approvals>(
+      *policy_store_,
+      Approvals::Options{.now = WallNow,
+                         .random = store::SystemRandom32,
+                         .config = [this] { return config(); },
+                         .changed = [this] { return PublishPolicies(); },
+                         .tell = [this](const telemetry::Event& event) { Tell(event); }});
+}
+
+// On the admin listener's thread, which may wait for the disk. Nothing depends on when: approvals
+// end by their own time.
+Task<void> Server::SweepApprovals() {
+  constexpr Duration kEvery = Seconds(1);
+  std::string last_problem;
+  while (!admin_loop_->finishing()) {
+    co_await admin_loop_->Sleep(kEvery);
+    // Not before the workers run, for whom a change waits: a start that fails must come to its end.
+    if (!listening_.load() || admin_loop_->finishing()) continue;
+    const auto swept = approvals_->Sweep();
+    const std::string problem = swept ? std::string() : swept.error().detail;
+    if (!problem.empty() && problem != last_problem) {
+      log_->Write(telemetry::Level::kError, "approvals cannot be moved on", {{"why", problem}});
+    }
+    last_problem = problem;
+  }
+}
+
+void Server::Tell(const telemetry::Event& event) {
+  log_->Write(telemetry::Level::kInfo, "event", {{"type", event.type}, {"id", event.id}});
+  courier_->Keep(event);
+}
+
 Result<std::string> Server::Reload(config::Config next) {
   const std::lock_guard lock(change_mutex_);
   const auto before = file();
@@ -537,10 +591,13 @@ Result<std::string> Server::Reload(config::Config next) {
   }
   std::string changes = config::DescribeChanges(config::DiffConfigs(*before, next));
   next = config::WithoutRestartChanges(*before, std::move(next));
+  auto policies = ReadStoredPolicies(*policy_store_, next, store::FindZone);
+  if (!policies) return std::unexpected(policies.error());
   if (auto ensured = EnsureKeys(next); !ensured) return std::unexpected(ensured.error());
   if (auto told = courier_->Configure(next.webhooks); !told) {
     return std::unexpected(told.error());
   }
+  stored_policies_ = *std::move(policies);
   Apply(std::make_shared<const config::Config>(std::move(next)));
   return changes;
 }

@@ -1,8 +1,9 @@
 // The whole gateway as a value: stores opened, credit recovered, workers listening. The command
 // line makes one, mounts the admin API on it, and waits for a signal.
 //
-// The configuration in force is that of the file with the accounts of the store on top
-// (config::WithAccounts). Either may change while it runs; changes are applied one at a time.
+// The configuration in force is that of the file with the accounts of one store on top
+// (config::WithAccounts), and the policies and approvals of another (config::WithPolicies). Each
+// may change while it runs; changes are applied one at a time.
 //
 // Start order, each step failing with one sentence: data directory, pepper, keys, accounts (every
 // credential opened), journal (replay,
@@ -24,6 +25,7 @@
 #include "config/config.h"
 #include "gateway/exchange.h"
 #include "net/http_server.h"
+#include "server/approvals.h"
 #include "server/courier.h"
 #include "server/crash_point.h"
 #include "server/credit_host.h"
@@ -32,6 +34,7 @@
 #include "server/receipt_desk.h"
 #include "server/reply_shelf.h"
 #include "server/session.h"
+#include "server/stored_policies.h"
 #include "server/wallet_desk.h"
 #include "server/worker.h"
 #include "store/account_store.h"
@@ -92,6 +95,9 @@ class Server {
   // Takes over the accounts as they are stored now; returns when all workers see them. Calls under
   // way keep what they started with, those that wait are asked again where they stand.
   void PublishAccounts();
+  // Takes over the policies and approvals as they are stored now; returns when all workers see
+  // them. Requests under way keep those they began with.
+  Result<void> PublishPolicies();
 
   // Blocks until SIGTERM or SIGINT, then drains; SIGHUP calls `reload`. A second SIGTERM cuts the
   // drain short. REQUIRES BlockSignals() before any thread was started.
@@ -105,6 +111,7 @@ class Server {
   store::WalletStore& wallets() { return *wallets_; }
   store::OperatorStore& operators() { return *operators_; }
   store::PolicyStore& policy_store() { return *policy_store_; }
+  Approvals& approvals() { return *approvals_; }
   const identity::Pepper& pepper() const { return *pepper_; }
   store::RequestLog& requests() { return *requests_; }
   const store::ReceiptKey& receipt_key() const { return receipts_->key(); }
@@ -130,6 +137,10 @@ class Server {
   void LogRest(const routing::RestBegan& rest);
   // On the journal's thread.
   void TellAlerts(const std::vector<gateway::QuotaAlert>& alerts);
+  void MakeApprovals();
+  Task<void> SweepApprovals();
+  // What happened that somebody may want to be told.
+  void Tell(const telemetry::Event& event);
   // The configuration that `file` and the stores give.
   config::Config InForce(const config::Config& file);
   // Puts the stores' present state on `file` and shows it to all. REQUIRES change_mutex_.
@@ -144,12 +155,14 @@ class Server {
   std::uint16_t port_ = 0;
   std::uint16_t admin_port_ = 0;
   std::atomic<bool> draining_{false};
+  std::atomic<bool> listening_{false};  // workers run: a change that waits for them comes back
   std::vector<FirstSecret> first_secrets_;
 
   std::mutex change_mutex_;  // one change at a time, from the signal's and the admin's thread
   mutable std::mutex config_mutex_;
   std::shared_ptr<const config::Config> file_;
   std::shared_ptr<const config::Config> config_;
+  StoredPolicies stored_policies_;  // as they were read for file_; REQUIRES change_mutex_
   std::shared_ptr<const identity::Pepper> pepper_;
   std::shared_ptr<const policy::PolicySet> policies_;
   std::shared_ptr<const config::Config> policies_of_;  // whose they are
@@ -161,6 +174,7 @@ class Server {
   std::unique_ptr<store::WalletStore> wallets_;
   std::unique_ptr<store::OperatorStore> operators_;
   std::unique_ptr<store::PolicyStore> policy_store_;
+  std::unique_ptr<Approvals> approvals_;
   std::unique_ptr<store::RequestLog> requests_;
   std::unique_ptr<Courier> courier_;               // what is behind it offers it events
   std::vector<gateway::QuotaAlert> alerts_found_;  // in the journal, for the courier's start

@@ -58,7 +58,9 @@ Session::Session(std::int32_t worker, const SessionShared& shared, net::Loop& lo
       receipts_(shared.receipts, [&loop](std::function<void()> f) { loop.Post(std::move(f)); }),
       replies_(shared.replies, [&loop](std::function<void()> f) { loop.Post(std::move(f)); }),
       wallets_(shared.teller, shared.receipts,
-               [&loop](std::function<void()> f) { loop.Post(std::move(f)); }) {}
+               [&loop](std::function<void()> f) { loop.Post(std::move(f)); }),
+      approvals_(shared.policies, shared.approvals, shared.receipts,
+                 [&loop](std::function<void()> f) { loop.Post(std::move(f)); }) {}
 
 std::string Session::BadRequestBody(int status, std::string_view reason) {
   std::string body = "{\"error\":{\"message\":";
@@ -102,7 +104,8 @@ Task<void> Session::Handle(const gateway::RequestHead& head, gateway::Downstream
                        .accounts = accounts_,
                        .receipts = &receipts_,
                        .replies = &replies_,
-                       .wallets = &wallets_};
+                       .wallets = &wallets_,
+                       .approvals = &approvals_};
   co_await gateway::Serve(x, ports, loop_);
   Record(x);
 }

@@ -15,6 +15,7 @@
 #include "gateway/ports.h"
 #include "net/http_server.h"
 #include "net/loop.h"
+#include "server/approval_desk.h"
 #include "server/courier.h"
 #include "server/receipt_desk.h"
 #include "server/reply_shelf.h"
@@ -40,6 +41,8 @@ struct SessionShared {
   ReceiptDesk& receipts;
   ReplyShelf& replies;
   Teller& teller;
+  store::PolicyStore& policies;
+  Approvals& approvals;
   Courier& courier;
   const std::atomic<bool>& draining;
   // The page at a path of the gateway's own ("/llms.txt"), or none. `host` is the request's.
@@ -76,6 +79,7 @@ class Session final : public net::HttpHandler {
   ReceiptPort receipts_;
   ReplyPort replies_;
   WalletPort wallets_;
+  ApprovalPort approvals_;
 };
 
 // Where the key that receipts are checked with is published, for everybody.

@@ -7,6 +7,7 @@
 #include "identity/key_record.h"
 #include "identity/redeem_code.h"
 #include "policy/wallet_rate.h"
+#include "server/on_desk.h"
 #include "store/canonical_json.h"
 #include "telemetry/log.h"
 
@@ -212,30 +213,9 @@ Result<std::string> Teller::Statement(const WalletAsker& asker, std::int64_t lim
       .Write();
 }
 
-template <class Answer, class Make>
-Task<Answer> WalletPort::OnDesk(KeyId key, Answer unavailable, Make make) {
-  // Shared with the desk, which may answer after this coroutine is gone with its loop.
-  struct Wait {
-    Signal answered;
-    Answer answer;
-  };
-  const auto wait = std::make_shared<Wait>(Wait{.answered = {}, .answer = std::move(unavailable)});
-  const bool asked =
-      desk_.Run(key, [wait, post = post_, make = std::move(make)](bool stopping) mutable {
-        std::optional<Answer> answer;
-        if (!stopping) answer = make();
-        post([wait, answer = std::move(answer)] {
-          if (answer) wait->answer = *answer;
-          wait->answered.Set();
-        });
-      });
-  if (asked) co_await wait->answered;
-  co_return std::move(wait->answer);
-}
-
 Task<RedeemReply> WalletPort::Redeem(WalletAsker asker, std::string code) {
   const KeyId key = asker.key->id;
-  return OnDesk(key, RedeemReply{},
+  return OnDesk(desk_, post_, key, RedeemReply{},
                 [&teller = teller_, asker = std::move(asker), code = std::move(code)] {
                   return teller.Redeem(asker, code);
                 });
@@ -244,7 +224,7 @@ Task<RedeemReply> WalletPort::Redeem(WalletAsker asker, std::string code) {
 Task<Result<std::string>> WalletPort::Statement(WalletAsker asker, std::int64_t limit,
                                                 std::string before) {
   const KeyId key = asker.key->id;
-  return OnDesk(key,
+  return OnDesk(desk_, post_, key,
                 Result<std::string>(Fail(ErrorCode::kUnavailable, ErrorSource::kUs,
                                          "too many statements are asked for")),
                 [&teller = teller_, asker = std::move(asker), limit, before = std::move(before)] {

@@ -77,9 +77,6 @@ class WalletPort final : public gateway::WalletDesk {
                                       std::string before) override;
 
  private:
-  template <class Answer, class Make>
-  Task<Answer> OnDesk(KeyId key, Answer unavailable, Make make);
-
   Teller& teller_;
   ReceiptDesk& desk_;
   Post post_;

@@ -664,7 +664,13 @@ class Runner {
   }
 
   Task<void> Serve(Caller& caller) {
-    gateway::Ports ports{caller, upstreams_, credit_, accounts_, &receipts_, &replies_};
+    gateway::Ports ports{.downstream = caller,
+                         .upstreams = upstreams_,
+                         .credit = credit_,
+                         .accounts = accounts_,
+                         .receipts = &receipts_,
+                         .replies = &replies_,
+                         .approvals = &approvals_};
     co_await gateway::Serve(caller.exchange, ports, runtime_);
     caller.finished = true;
   }
@@ -846,6 +852,33 @@ class Runner {
     Runner& runner_;
   };
 
+  // Says what it was asked; a reason may tell it to refuse, or not to be there.
+  class ScriptedApprovals final : public gateway::ApprovalDesk {
+   public:
+    Task<gateway::ApprovalReply> Ask(gateway::ApprovalWish wish) override {
+      if (wish.reason == "down") co_return gateway::ApprovalReply{};
+      if (wish.reason == "refuse") {
+        co_return gateway::ApprovalReply{.status = gateway::ApprovalStatus::kRefused,
+                                         .param = "reason",
+                                         .message = "is refused"};
+      }
+      co_return gateway::ApprovalReply{
+          .status = gateway::ApprovalStatus::kDone,
+          .body = "{\"policy\":\"" + wish.policy + "\",\"counter\":\"" + wish.counter +
+                  "\",\"amount\":" + std::to_string(wish.amount) +
+                  ",\"seconds\":" + std::to_string(wish.duration.ns / 1'000'000'000) +
+                  ",\"reason\":\"" + wish.reason + "\"}"};
+    }
+    Task<gateway::ApprovalReply> Find(std::shared_ptr<const identity::KeyRecord>,
+                                      std::string id) override {
+      if (id == "none") {
+        co_return gateway::ApprovalReply{.status = gateway::ApprovalStatus::kNotFound};
+      }
+      co_return gateway::ApprovalReply{.status = gateway::ApprovalStatus::kDone,
+                                       .body = "{\"id\":\"" + id + "\"}"};
+    }
+  };
+
   class ScriptedReplies final : public gateway::Replies {
    public:
     void Keep(const RequestId& request, gateway::KeptReply reply) override {
@@ -878,6 +911,7 @@ class Runner {
   ScriptedAccounts accounts_{runtime_};
   ScriptedCredit credit_{runtime_};
   ScriptedReceipts receipts_{*this};
+  ScriptedApprovals approvals_;
   ScriptedReplies replies_;
   std::map<std::string, std::unique_ptr<Caller>> callers_;
 };
