@@ -22,6 +22,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -33,6 +34,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "config/config.h"
+#include "config/parse.h"
 #include "gateway/credit_control.h"
 #include "gateway/ports.h"
 #include "identity/api_key.h"
@@ -45,11 +47,13 @@ class KeyStore;
 class OperatorStore;
 class PolicyStore;
 class ReceiptKey;
+struct Approval;
 class RequestLog;
 class WalletStore;
 }  // namespace weir::store
 
 namespace weir::server {
+class Approvals;
 class Courier;
 }  // namespace weir::server
 
@@ -119,7 +123,17 @@ struct WalletPorts {
 // Quota policies made at run time, approvals, and the trail of who changed what of them and of the
 // operators.
 struct PolicyPorts {
-  store::PolicyStore* store = nullptr;  // never null while a request is handled
+  store::PolicyStore* store = nullptr;     // never null while a request is handled
+  server::Approvals* approvals = nullptr;  // likewise
+  std::function<std::shared_ptr<const config::Config>()> file;  // without what the store adds to it
+  // The policies of a text, JSON or YAML, read as the file's are; an object is one.
+  std::function<std::expected<std::vector<config::Policy>, std::vector<config::ConfigError>>(
+      std::string_view text)>
+      read;
+  // Called after a policy was stored, so that workers see it before the response leaves.
+  std::function<Result<void>()> changed;
+  // What was used of an approval's counter in its time, in steps; may be null, as may its answer.
+  std::function<std::optional<std::int64_t>(const store::Approval& approval)> spent;
 };
 
 // What the API stands on. All of it outlives the API; the functions are called on its thread.

@@ -20,6 +20,8 @@
 #include "server/receipt.h"
 #include "store/account_store.h"
 #include "store/key_store.h"
+#include "store/operator_store.h"
+#include "store/policy_store.h"
 #include "store/request_log.h"
 #include "store/wallet_store.h"
 
@@ -57,6 +59,8 @@ class AdminApiTest : public testing::Test {
         {}, {.path = (directory_ / "webhooks.db").string(), .wall_now = [this] { return now_; }});
     CHECK(courier.has_value(), "without webhooks there is nothing to open");
     courier_ = *std::move(courier);
+    operators_ = *store::OperatorStore::Open(":memory:");
+    policies_ = *store::PolicyStore::Open(":memory:");
     config::Config config = config::EmbeddedDefault();
     config.brand.key_prefix = "wr_";
     config.accounts[0].api_key = Secret("canary-upstream-secret");
@@ -95,6 +99,13 @@ class AdminApiTest : public testing::Test {
                                .give = nullptr,
                                .revoke = nullptr,
                                .sweep = [] {}},
+                   .operators = operators_.get(),
+                   .policies = {.store = policies_.get(),
+                                .approvals = nullptr,
+                                .file = [this] { return config_; },
+                                .read = nullptr,
+                                .changed = nullptr,
+                                .spent = nullptr},
                    .courier = courier_.get(),
                    .journal =
                        [this](std::uint64_t after, std::size_t bytes_max) {
@@ -161,6 +172,8 @@ class AdminApiTest : public testing::Test {
   std::unique_ptr<store::AccountStore> accounts_;
   std::unique_ptr<store::WalletStore> wallets_;
   std::unique_ptr<server::Courier> courier_;
+  std::unique_ptr<store::OperatorStore> operators_;
+  std::unique_ptr<store::PolicyStore> policies_;
   std::shared_ptr<const config::Config> config_;
   Instant now_ = kStart;
   SeededRandom random_{7};

@@ -8,6 +8,7 @@
 #include "admin/public_docs.h"
 #include "base/version.h"
 #include "store/pepper.h"
+#include "store/time_zones.h"
 
 namespace weir::admin {
 namespace {
@@ -91,7 +92,15 @@ class AdminListener final : public net::HttpHandler {
              .revoke = [&server](const gateway::GrantId& id) { return server.credit().Revoke(id); },
              .sweep = [&server] { server.credit().Sweep(); }},
         .operators = &server.operators(),
-        .policies = {.store = &server.policy_store()},
+        .policies = {.store = &server.policy_store(),
+                     .approvals = &server.approvals(),
+                     .file = [&server] { return server.file(); },
+                     .read =
+                         [&server](std::string_view text) {
+                           return server::ReadPolicies(text, *server.file(), store::FindZone);
+                         },
+                     .changed = [&server] { return server.PublishPolicies(); },
+                     .spent = nullptr},
         .courier = &server.courier(),
         .journal =
             [&server](std::uint64_t after, std::size_t bytes_max) {

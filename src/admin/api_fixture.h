@@ -19,12 +19,16 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "config/defaults.h"
+#include "server/approvals.h"
+#include "server/courier.h"
+#include "server/stored_policies.h"
 #include "store/account_store.h"
 #include "store/key_store.h"
 #include "store/operator_store.h"
 #include "store/policy_store.h"
 #include "store/receipt_key.h"
 #include "store/request_log.h"
+#include "store/time_zones.h"
 #include "store/wallet_store.h"
 
 namespace weir::admin {
@@ -46,7 +50,17 @@ class ApiFixture : public testing::Test {
     operators_ = *store::OperatorStore::Open(":memory:");
     policies_path_ = (directory_ / "policies.db").string();
     policies_ = *store::PolicyStore::Open(policies_path_);
-    config_ = std::make_shared<const config::Config>(config::EmbeddedDefault());
+    courier_ = *server::Courier::Start(
+        {}, {.path = (directory_ / "webhooks.db").string(), .wall_now = [this] { return now_; }});
+    Use(config::EmbeddedDefault());
+    approvals_ = std::make_unique<server::Approvals>(
+        *policies_,
+        server::Approvals::Options{
+            .now = [this] { return now_; },
+            .random = [this] { return Random(); },
+            .config = [this] { return config_; },
+            .changed = [this] { return Publish(); },
+            .tell = [this](const telemetry::Event& event) { events_.push_back(event); }});
     tokens_["admin"] = "wadm_test-token-0123456789";
   }
   ~ApiFixture() override { std::filesystem::remove_all(directory_); }
@@ -59,16 +73,12 @@ class ApiFixture : public testing::Test {
             .config = [this] { return config_; },
             .status = [] { return NodeStatus{.version = "1.2.3", .started_at = kStart}; },
             .now = [this] { return now_; },
-            .random = [this]() -> Result<std::array<std::uint8_t, 32>> {
-              std::array<std::uint8_t, 32> bytes{};
-              for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random_.Next());
-              return bytes;
-            },
+            .random = [this] { return Random(); },
             .keys_changed = [] {},
             .standing = [](KeyId) { return std::nullopt; },
             .metrics = [] { return std::string("weir_up 1\n"); },
             .accounts = {.store = accounts_.get(),
-                         .file = [this] { return config_; },
+                         .file = [this] { return file_; },
                          .changed = [] {},
                          .cool = [](std::string_view, Duration) { return true; },
                          .clear = [](std::string_view) { return true; },
@@ -83,7 +93,36 @@ class ApiFixture : public testing::Test {
                         .revoke = nullptr,
                         .sweep = [] {}},
             .operators = operators_.get(),
-            .policies = {.store = policies_.get()}};
+            .policies = {.store = policies_.get(),
+                         .approvals = approvals_.get(),
+                         .file = [this] { return file_; },
+                         .read =
+                             [this](std::string_view text) {
+                               return server::ReadPolicies(text, *file_, store::FindZone);
+                             },
+                         .changed = [this] { return Publish(); },
+                         .spent = [this](const store::Approval&) { return spent_; }},
+            .courier = courier_.get()};
+  }
+
+  // The file says this from now on.
+  void Use(config::Config file) {
+    file_ = std::make_shared<const config::Config>(std::move(file));
+    EXPECT_TRUE(Publish());
+  }
+  // As the server does it.
+  Result<void> Publish() {
+    auto stored = server::ReadStoredPolicies(*policies_, *file_, store::FindZone);
+    if (!stored) return std::unexpected(stored.error());
+    config_ = std::make_shared<const config::Config>(
+        config::WithPolicies(*file_, stored->policies, stored->raises).config);
+    ++published_;
+    return {};
+  }
+  Result<std::array<std::uint8_t, 32>> Random() {
+    std::array<std::uint8_t, 32> bytes{};
+    for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random_.Next());
+    return bytes;
   }
 
   AdminApi& api() {
@@ -158,7 +197,13 @@ class ApiFixture : public testing::Test {
   std::unique_ptr<store::WalletStore> wallets_;
   std::unique_ptr<store::OperatorStore> operators_;
   std::unique_ptr<store::PolicyStore> policies_;
-  std::shared_ptr<const config::Config> config_;
+  std::shared_ptr<const config::Config> file_;
+  std::shared_ptr<const config::Config> config_;  // in force
+  int published_ = 0;
+  std::optional<std::int64_t> spent_;
+  std::vector<telemetry::Event> events_;
+  std::unique_ptr<server::Approvals> approvals_;
+  std::unique_ptr<server::Courier> courier_;
   Instant now_ = kStart;
   SeededRandom random_{7};
   std::map<std::string, std::string> tokens_;

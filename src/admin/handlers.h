@@ -1,6 +1,7 @@
 // The handlers, by resource: keys.cc, accounts.cc, requests.cc, ledger.cc, wallets.cc,
-// codes.cc, webhooks.cc, operators.cc, trail.cc, catalog.cc (models, upstreams, pools, packages and
-// workspaces), effective_config.cc, status.cc. Private to this folder; admin/routes names them.
+// codes.cc, webhooks.cc, operators.cc, policies.cc, approvals.cc, trail.cc, catalog.cc (models,
+// upstreams, pools, packages and workspaces), effective_config.cc, status.cc. Private to this
+// folder; admin/routes names them.
 #pragma once
 
 #include "admin/call.h"
@@ -54,6 +55,21 @@ AdminResponse CreateOperator(const Call& call);
 AdminResponse ListOperators(const Call& call);
 AdminResponse PatchOperator(const Call& call);
 AdminResponse DeleteOperator(const Call& call);
+
+AdminResponse ListPolicies(const Call& call);
+AdminResponse ValidatePolicies(const Call& call);
+AdminResponse GetPolicy(const Call& call);
+AdminResponse PutPolicy(const Call& call);
+AdminResponse DeletePolicy(const Call& call);
+AdminResponse ListPolicyVersions(const Call& call);
+
+AdminResponse CreateApproval(const Call& call);
+AdminResponse ListApprovals(const Call& call);
+AdminResponse GetApproval(const Call& call);
+AdminResponse ApproveApproval(const Call& call);
+AdminResponse DenyApproval(const Call& call);
+AdminResponse EndApproval(const Call& call);
+AdminResponse ReviewApproval(const Call& call);
 
 AdminResponse GetPolicyAudit(const Call& call);
 

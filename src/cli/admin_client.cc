@@ -136,8 +136,8 @@ Result<AdminReply> AdminClient::Send(std::string_view method, std::string_view t
   request += token_.Reveal();
   request += "\r\naccept: application/json\r\nconnection: close\r\n";
   if (!body.empty() || method == "POST" || method == "PATCH") {
-    request +=
-        "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n";
+    if (!headers.starts_with("content-type:")) request += "content-type: application/json\r\n";
+    request += "content-length: " + std::to_string(body.size()) + "\r\n";
   }
   request += headers;
   request += "\r\n";

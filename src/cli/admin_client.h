@@ -25,7 +25,8 @@ class AdminClient {
 
   // Sends one request and waits for the whole reply.
   //   body     JSON, or empty for none
-  //   headers  more of them, finished lines ("name: value\r\n")
+  //   headers  more of them, finished lines ("name: value\r\n"); a content-type, in place of
+  //            JSON's, comes first
   //   fails    kConnectFailed, kTimeout, kConnectionLost, kBadInput, kTooLarge; the detail is a
   //            sentence for whoever typed the command
   Result<AdminReply> Send(std::string_view method, std::string_view target,

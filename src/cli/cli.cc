@@ -54,6 +54,8 @@ std::unique_ptr<CLI::App> MakeApp(int& exit_code) {
   AddWebhooks(*app, exit_code);
   AddPrices(*app, exit_code);
   AddPolicy(*app, exit_code);
+  AddPolicyAdmin(*app, exit_code);
+  AddApprovals(*app, exit_code);
   AddOperators(*app, exit_code);
   AddAudit(*app, exit_code);
   AddLedger(*app, exit_code);

@@ -22,6 +22,9 @@ void AddWebhooks(CLI::App& app, int& exit_code);
 void AddSim(CLI::App& app, int& exit_code);
 void AddPrices(CLI::App& app, int& exit_code);
 void AddPolicy(CLI::App& app, int& exit_code);
+// Adds to what AddPolicy made.
+void AddPolicyAdmin(CLI::App& app, int& exit_code);
+void AddApprovals(CLI::App& app, int& exit_code);
 void AddOperators(CLI::App& app, int& exit_code);
 void AddAudit(CLI::App& app, int& exit_code);
 void AddLedger(CLI::App& app, int& exit_code);
