@@ -1,5 +1,5 @@
 // Policies in a file and alone, and what stands beside them for policies' sake: attributes of keys,
-// families and classes of models, the secret of signed metadata, webhooks.
+// families and classes of models, the secret of signed metadata.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -27,7 +27,6 @@ constexpr std::string_view kLeast =
 const EnvLookup kEnv = [](std::string_view name) -> std::optional<std::string> {
   if (name == "OWNER") return "finance";
   if (name == "METADATA_SECRET") return "0123456789abcdef0123456789abcdef";
-  if (name == "HOOK") return "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
   if (name == "ZONE") return "Nowhere/Secret";
   return std::nullopt;
 };
@@ -527,53 +526,6 @@ TEST(ParseConfig, TheSecretOfMetadata) {
   EXPECT_TRUE(Parsed("").metadata_secret.empty());
   EXPECT_EQ(FileErrors("metadata_secret: short\n"),
             "f:5:18: metadata_secret: has 5 characters; use 16..512 characters\n");
-}
-
-TEST(ParseConfig, Webhooks) {
-  const Config config = Parsed(R"(
-webhooks:
-  - {name: ops, url: "https://hooks.example.com/weir?x=1", secret: "${HOOK}"}
-  - name: here
-    url: http://127.0.0.1:9000/
-    secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx
-    events: [policy.alert, approval.requested]
-    allow_private: true
-)");
-  ASSERT_EQ(config.webhooks.size(), 2U);
-  EXPECT_EQ(config.webhooks[0].name, "ops");
-  EXPECT_EQ(config.webhooks[0].url, "https://hooks.example.com/weir?x=1");
-  EXPECT_EQ(config.webhooks[0].secret.Reveal(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-  EXPECT_TRUE(config.webhooks[0].events.empty());
-  EXPECT_FALSE(config.webhooks[0].allow_private);
-  EXPECT_EQ(config.webhooks[1].events,
-            (std::vector<std::string>{"policy.alert", "approval.requested"}));
-  EXPECT_TRUE(config.webhooks[1].allow_private);
-
-  const std::string good = "secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-  const std::string bad_secret =
-      "is not a secret of a webhook; write whsec_ and 24 to 64 random bytes in base64: echo "
-      "whsec_$(openssl rand -base64 32)\n";
-  EXPECT_EQ(FileErrors("webhooks: [{name: a, url: \"http://a.example/\", " + good + "}]\n"),
-            "f:5:27: webhooks[0].url: is not encrypted; write https://, or allow_private: true for "
-            "a receiver of your own network\n");
-  EXPECT_EQ(FileErrors("webhooks: [{name: a, url: \"https://10.0.0.1/\", " + good + "}]\n"),
-            "f:5:27: webhooks[0].url: is in a private network; add allow_private: true if that is "
-            "meant\n");
-  EXPECT_EQ(FileErrors("webhooks: [{name: a, url: a.example, " + good + "}]\n"),
-            "f:5:27: webhooks[0].url: is not a URL; write https://HOST[:PORT]/PATH, without a "
-            "user\n");
-  EXPECT_EQ(FileErrors("webhooks: [{name: a, url: \"https://a.example/\", secret: "
-                       "whsek_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}]\n"),
-            "f:5:57: webhooks[0].secret: " + bad_secret);
-  EXPECT_EQ(FileErrors("webhooks: [{name: a, url: \"https://a.example/\", secret: \"\"}]\n"),
-            "f:5:57: webhooks[0].secret: " + bad_secret);
-  EXPECT_EQ(FileErrors("webhooks: [{name: a, url: \"https://a.example/\", secret: whsec_abc}]\n"),
-            "f:5:57: webhooks[0].secret: has 9 characters; use 38..94 characters\n");
-  EXPECT_TRUE(FileErrors("webhooks: [{name: a, url: \"https://a.example/\"}]\n")
-                  .starts_with("f:5:12: webhooks[0].secret: is missing; add it: "));
-  EXPECT_EQ(FileErrors("webhooks: [{name: a, url: \"https://a.example/\", " + good +
-                       "}, {name: a, url: \"https://b.example/\", " + good + "}]\n"),
-            "f:5:105: webhooks[1].name: \"a\" is taken since line 5; give each its own\n");
 }
 
 }  // namespace

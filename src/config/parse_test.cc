@@ -283,8 +283,8 @@ colour: blue
       "25:14: keys[0].limits.rpm: is not an option; did you mean requests_per_minute?\n"
       "26:1: colour: is not an option; known here: environment, listen, workers, data_dir, "
       "durability, on_hang_up, useful_output_tokens_min, concurrency, price_files, price_ceiling, "
-      "fallback, brand, admin, limits, "
-      "key_defaults, log, upstreams, pools, packages, workspaces, models, keys, webhooks\n");
+      "metadata_secret, fallback, brand, admin, limits, key_defaults, log, upstreams, "
+      "pools, packages, workspaces, models, keys, policies, webhooks\n");
 }
 
 TEST(ParseConfig, WrongShapes_SayWhatWasFoundAndWhatIsNeeded) {
@@ -860,8 +860,7 @@ TEST(PriceFiles, WhatIsWrong_IsSaidOfTheRightFile) {
       CatalogErrors(head + "price_files: [x]\nmodels: [{id: m, wrong: 1}]\n",
                     {{"x", "prices: {m: {input: -1, output: 1}}\n"}}),
       "f:3:18: models[0].wrong: is not an option; known here: id, routes, owned_by, family, class, "
-      "created, "
-      "capabilities, permission, price, on_hang_up, multiplier, output_tokens_max, "
+      "created, capabilities, permission, price, on_hang_up, multiplier, output_tokens_max, "
       "input_tokens_max, downgrade\n"
       "x:1:21: prices.m.input: \"-1\" is not USD per million tokens; write USD per million tokens "
       "with at most six decimals, such as 2.50\n");
