@@ -381,7 +381,7 @@ void Replay::Settle(std::uint32_t number, Instant at) {
     for (const ledger::AlertRecord& alert : crossed_) {
       CHECK(table_.Apply(alert), "an alert is of a counter");
     }
-    policies_[open.of[i]].alerts += std::ssize(crossed_);
+    if (at >= options_.notes_from) policies_[open.of[i]].alerts += std::ssize(crossed_);
   }
   open.of.clear();
   open.legs.clear();
@@ -445,6 +445,8 @@ void Replay::Note(Fate fate, std::uint32_t policy, const QuotaUse& use, const Fa
 // Compared as products: no division for each policy of each request.
 void Replay::NoteMost(std::uint32_t policy, const QuotaUse& use, const Standing& standing,
                       __int128 committed, const Facts& facts) {
+  // Of recovery the most that could be needed is held, which says nothing of what is.
+  if (now_ < options_.notes_from || IsRecovery(use.policy->unit)) return;
   PolicyReplayed& replayed = policies_[policy];
   if (replayed.most_limit > 0 || replayed.most > 0) {
     // Amounts are below 2^60, so the products are below 2^121.

@@ -139,6 +139,8 @@ class Replay {
     std::int64_t fallback_spend_percent = 300;
     std::size_t who_max = 10'000;  // of each policy that are told apart
     bool alerts = false;           // count the thresholds that are crossed
+    // What came before fills the windows, and neither alerts nor how near limits came are noted.
+    Instant notes_from{INT64_MIN};
   };
   // The model of that name for a request of these facts; none: it cannot go there.
   using FindLesser =

@@ -331,6 +331,19 @@ TEST(Replay, ThresholdsAreCountedOnceAWindow) {
   EXPECT_EQ(world.Of("alert").most_permille(), 1500);
 }
 
+TEST(Replay, WhatCameBefore_FillsWindowsAndIsNotNoted) {
+  Policy alert = Make("alert", QuotaUnit::kRequests, 10);
+  alert.action = PolicyAction::kAlert;
+  alert.forecast = false;
+  World world({alert}, {}, {.alerts = true, .notes_from = kStart + Seconds(1000)});
+  const auto growth = world.Know("growth");
+  for (int i = 0; i < 6; ++i) world.Add(world.Ask(growth, Seconds(10 * i)));
+  for (int i = 0; i < 2; ++i) world.Add(world.Ask(growth, Seconds(1000 + 10 * i)));
+  world.replay().Finish();
+  EXPECT_EQ(world.Of("alert").alerts, 1) << "75 percent, and not the 50 of before";
+  EXPECT_EQ(world.Of("alert").most_permille(), 800);
+}
+
 TEST(Replay, AFirmCap_HoldsWhatIsUsual) {
   Policy firm = Make("firm", QuotaUnit::kOutputTokens, 2048);
   firm.cap = CapKind::kFirm;

@@ -22,6 +22,10 @@ bool WasDegraded(const ExchangeReader& exchange) {
   return !exchange.word(ExchangeReader::kPolicyDegraded).empty();
 }
 
+constexpr std::int64_t kFlagCharge = 4;  // ExchangeReader::kFlags
+
+}  // namespace
+
 Instant StartOf(const ExchangeReader& exchange) {
   // As ExchangeReader::Record: unsigned, so that damaged numbers do not overflow.
   const std::uint64_t us = static_cast<std::uint64_t>(exchange.number(ExchangeReader::kStartedUs)) +
@@ -48,9 +52,25 @@ Usage UsageOf(const ExchangeReader& exchange) {
   return policy::Plausible(usage);
 }
 
-constexpr std::int64_t kFlagCharge = 4;  // ExchangeReader::kFlags
+NanoUsd CostOf(const ExchangeReader& exchange) {
+  const auto nano = [&](ExchangeReader::Number which) {
+    return std::clamp<std::int64_t>(exchange.number(which), 0, kMaxNanoUsd.n);
+  };
+  return {nano(ExchangeReader::kChargedNanoUsd) + nano(ExchangeReader::kOverrunNanoUsd)};
+}
 
-}  // namespace
+void AppendFactsKey(const ExchangeReader& exchange, PastView view, std::string& key) {
+  const auto add = [&](std::string_view text) {
+    key += text;
+    key += '\0';
+  };
+  add(exchange.word(ExchangeReader::kOperation));
+  add(ModelOf(exchange, view));
+  key += WasDegraded(exchange) ? 'd' : '-';
+  for (std::size_t i = 0; i < config::kDimensions; ++i) {
+    add(exchange.attribute(static_cast<Dimension>(i)));
+  }
+}
 
 std::uint32_t Interned::Of(std::string_view text, bool& is_new) {
   const auto found = numbers_.find(text);
@@ -122,16 +142,7 @@ std::uint32_t PastLog::FactsNumber(const ExchangeReader& exchange, bool first) {
   if (!first && exchange.attributes_changed() == 0 && place == last_place_) return last_facts_;
   last_place_ = place;
   key_.clear();
-  const auto add = [&](std::string_view text) {
-    key_ += text;
-    key_ += '\0';
-  };
-  add(exchange.word(ExchangeReader::kOperation));
-  add(ModelOf(exchange, view_));
-  key_ += WasDegraded(exchange) ? 'd' : '-';
-  for (std::size_t i = 0; i < config::kDimensions; ++i) {
-    add(exchange.attribute(static_cast<Dimension>(i)));
-  }
+  AppendFactsKey(exchange, view_, key_);
   bool is_new = false;
   const std::uint32_t number = facts_.Of(key_, is_new);
   if (is_new) sink_.Know(exchange);
@@ -210,10 +221,7 @@ void PastLog::Take(const ExchangeReader& exchange, bool first) {
       std::clamp<std::int64_t>(number(ExchangeReader::kFallbackSpendNanoUsd), 0, kMaxNanoUsd.n)};
   request.usage = UsageOf(exchange);
   request.charged = (number(ExchangeReader::kFlags) & kFlagCharge) != 0;
-  const auto nano = [&](ExchangeReader::Number which) {
-    return std::clamp<std::int64_t>(number(which), 0, kMaxNanoUsd.n);
-  };
-  request.cost = {nano(ExchangeReader::kChargedNanoUsd) + nano(ExchangeReader::kOverrunNanoUsd)};
+  request.cost = CostOf(exchange);
   request.refused = refused;
   request.degraded = degraded;
   const std::string_view action = exchange.word(ExchangeReader::kAction);

@@ -50,6 +50,14 @@ enum class PastView : std::uint8_t {
 policy::Facts FactsOf(const ExchangeReader& exchange, const config::Config& config, PastView view,
                       std::string_view& provider);
 
+// What a text of these facts differs by, appended: equal texts have equal facts.
+void AppendFactsKey(const ExchangeReader& exchange, PastView view, std::string& key);
+
+// Of what an exchange keeps as numbers. Safe on damaged ones.
+Instant StartOf(const ExchangeReader& exchange);
+Usage UsageOf(const ExchangeReader& exchange);   // plausible
+NanoUsd CostOf(const ExchangeReader& exchange);  // what was charged and what the operator bore
+
 // Whether policies had a say about it, or would have: it was admitted, or a policy refused it.
 bool MetPolicies(const ExchangeReader& exchange);
 
