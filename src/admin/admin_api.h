@@ -26,6 +26,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,7 +39,9 @@
 #include "gateway/credit_control.h"
 #include "gateway/ports.h"
 #include "identity/api_key.h"
+#include "policy/policy_set.h"
 #include "routing/account_pool.h"
+#include "server/credit_host.h"
 #include "store/journal.h"
 
 namespace weir::store {
@@ -136,6 +139,18 @@ struct PolicyPorts {
   std::function<std::optional<std::int64_t>(const store::Approval& approval)> spent;
 };
 
+// The counters behind quota policies, to look at.
+struct QuotaPorts {
+  std::function<std::shared_ptr<const policy::PolicySet>()> set;  // in force; never null
+  std::function<std::vector<gateway::QuotaStanding>(std::span<const policy::QuotaUse>)> look;
+  std::function<Instant(const policy::Standing&, std::int64_t amount)> available_at;
+  std::function<std::int64_t(const KeyId&, config::PriceId)> usual_output;
+  // See CreditHost::ListCounters.
+  std::function<server::CreditHost::QuotaPage(std::string_view policy, std::uint32_t from,
+                                              std::size_t limit)>
+      list;
+};
+
 // What the API stands on. All of it outlives the API; the functions are called on its thread.
 struct AdminPorts {
   store::KeyStore& keys;
@@ -161,6 +176,7 @@ struct AdminPorts {
   // Some of the ledger's journal, as CreditHost::ReadJournal. Waits for the journal thread.
   std::function<Result<store::JournalSlice>(std::uint64_t after, std::size_t bytes_max)> journal =
       {};
+  QuotaPorts quotas = {};
 };
 
 class AdminApi {

@@ -112,7 +112,19 @@ class AdminApiTest : public testing::Test {
                          asked_after_ = after;
                          asked_bytes_ = bytes_max;
                          return slice_;
-                       }},
+                       },
+                   .quotas = {.set = [] { return std::make_shared<const policy::PolicySet>(); },
+                              .look =
+                                  [](std::span<const policy::QuotaUse>) {
+                                    return std::vector<gateway::QuotaStanding>();
+                                  },
+                              .available_at = [](const policy::Standing&,
+                                                 std::int64_t) { return Instant{}; },
+                              .usual_output = [](const KeyId&, config::PriceId) -> std::int64_t {
+                                return 0;
+                              },
+                              .list = [](std::string_view, std::uint32_t,
+                                         std::size_t) { return server::CreditHost::QuotaPage{}; }}},
         HashToken(kToken), std::vector<std::string>{"admin.example.com"});
   }
   ~AdminApiTest() override { std::filesystem::remove_all(directory_); }

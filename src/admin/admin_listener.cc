@@ -105,7 +105,40 @@ class AdminListener final : public net::HttpHandler {
         .journal =
             [&server](std::uint64_t after, std::size_t bytes_max) {
               return server.credit().ReadJournal(after, bytes_max);
-            }};
+            },
+        .quotas = {.set = CachedSet(server),
+                   .look =
+                       [&server](std::span<const policy::QuotaUse> uses) {
+                         return server.credit().Quotas(uses);
+                       },
+                   .available_at =
+                       [&server](const policy::Standing& standing, std::int64_t amount) {
+                         return server.credit().QuotaAvailableAt(standing, amount);
+                       },
+                   .usual_output =
+                       [&server](const KeyId& key, config::PriceId price) {
+                         return server.credit().UsualOutput(key, price);
+                       },
+                   .list =
+                       [&server](std::string_view policy, std::uint32_t from, std::size_t limit) {
+                         return server.credit().ListCounters(policy, from, limit);
+                       }}};
+  }
+
+  // Made anew when the configuration is another.
+  static decltype(QuotaPorts::set) CachedSet(server::Server& server) {
+    struct Cached {
+      std::shared_ptr<const config::Config> of;
+      std::shared_ptr<const policy::PolicySet> set;
+    };
+    return [&server, cached = std::make_shared<Cached>()] {
+      auto config = server.config();
+      if (cached->of != config) {
+        cached->set = std::make_shared<const policy::PolicySet>(config->policies, config->raises);
+        cached->of = std::move(config);
+      }
+      return cached->set;
+    };
   }
 
   static NodeStatus Status(server::Server& server) {

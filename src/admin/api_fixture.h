@@ -67,42 +67,53 @@ class ApiFixture : public testing::Test {
 
   // Before the first request; the ports may be changed first.
   AdminPorts Ports() {
-    return {.keys = *keys_,
-            .requests = *requests_,
-            .pepper = pepper_,
-            .config = [this] { return config_; },
-            .status = [] { return NodeStatus{.version = "1.2.3", .started_at = kStart}; },
-            .now = [this] { return now_; },
-            .random = [this] { return Random(); },
-            .keys_changed = [] {},
-            .standing = [](KeyId) { return std::nullopt; },
-            .metrics = [] { return std::string("weir_up 1\n"); },
-            .accounts = {.store = accounts_.get(),
-                         .file = [this] { return file_; },
-                         .changed = [] {},
-                         .cool = [](std::string_view, Duration) { return true; },
-                         .clear = [](std::string_view) { return true; },
-                         .view = [](std::string_view) { return std::nullopt; },
-                         .view_pool = [](std::uint32_t) { return routing::PoolView{}; },
-                         .sticky = [] { return routing::StickyCounts{}; }},
-            .receipt_key = &receipt_key_,
-            .wallets = {.store = wallets_.get(),
-                        .view = [](const gateway::WalletId&) { return std::nullopt; },
-                        .find = [](const gateway::GrantId&) { return std::nullopt; },
-                        .give = nullptr,
-                        .revoke = nullptr,
-                        .sweep = [] {}},
-            .operators = operators_.get(),
-            .policies = {.store = policies_.get(),
-                         .approvals = approvals_.get(),
-                         .file = [this] { return file_; },
-                         .read =
-                             [this](std::string_view text) {
-                               return server::ReadPolicies(text, *file_, store::FindZone);
-                             },
-                         .changed = [this] { return Publish(); },
-                         .spent = [this](const store::Approval&) { return spent_; }},
-            .courier = courier_.get()};
+    return {
+        .keys = *keys_,
+        .requests = *requests_,
+        .pepper = pepper_,
+        .config = [this] { return config_; },
+        .status = [] { return NodeStatus{.version = "1.2.3", .started_at = kStart}; },
+        .now = [this] { return now_; },
+        .random = [this] { return Random(); },
+        .keys_changed = [] {},
+        .standing = [](KeyId) { return std::nullopt; },
+        .metrics = [] { return std::string("weir_up 1\n"); },
+        .accounts = {.store = accounts_.get(),
+                     .file = [this] { return file_; },
+                     .changed = [] {},
+                     .cool = [](std::string_view, Duration) { return true; },
+                     .clear = [](std::string_view) { return true; },
+                     .view = [](std::string_view) { return std::nullopt; },
+                     .view_pool = [](std::uint32_t) { return routing::PoolView{}; },
+                     .sticky = [] { return routing::StickyCounts{}; }},
+        .receipt_key = &receipt_key_,
+        .wallets = {.store = wallets_.get(),
+                    .view = [](const gateway::WalletId&) { return std::nullopt; },
+                    .find = [](const gateway::GrantId&) { return std::nullopt; },
+                    .give = nullptr,
+                    .revoke = nullptr,
+                    .sweep = [] {}},
+        .operators = operators_.get(),
+        .policies = {.store = policies_.get(),
+                     .approvals = approvals_.get(),
+                     .file = [this] { return file_; },
+                     .read =
+                         [this](std::string_view text) {
+                           return server::ReadPolicies(text, *file_, store::FindZone);
+                         },
+                     .changed = [this] { return Publish(); },
+                     .spent = [this](const store::Approval&) { return spent_; }},
+        .courier = courier_.get(),
+        .journal = {},
+        .quotas = {.set = [] { return std::make_shared<const policy::PolicySet>(); },
+                   .look =
+                       [](std::span<const policy::QuotaUse>) {
+                         return std::vector<gateway::QuotaStanding>();
+                       },
+                   .available_at = [](const policy::Standing&, std::int64_t) { return Instant{}; },
+                   .usual_output = [](const KeyId&, config::PriceId) -> std::int64_t { return 0; },
+                   .list = [](std::string_view, std::uint32_t,
+                              std::size_t) { return server::CreditHost::QuotaPage{}; }}};
   }
 
   // The file says this from now on.

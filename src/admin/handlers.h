@@ -1,5 +1,6 @@
 // The handlers, by resource: keys.cc, accounts.cc, requests.cc, ledger.cc, wallets.cc,
-// codes.cc, webhooks.cc, operators.cc, policies.cc, approvals.cc, trail.cc, catalog.cc (models,
+// codes.cc, quotas.cc, evaluate.cc, webhooks.cc, operators.cc, policies.cc, approvals.cc, trail.cc,
+// catalog.cc (models,
 // upstreams, pools, packages and workspaces), effective_config.cc, status.cc. Private to this
 // folder; admin/routes names them.
 #pragma once
@@ -40,6 +41,10 @@ AdminResponse GetWallet(const Call& call);
 AdminResponse CreateGrant(const Call& call);
 AdminResponse RevokeGrant(const Call& call);
 AdminResponse GetWalletAudit(const Call& call);
+
+AdminResponse ListQuotas(const Call& call);
+AdminResponse ListPolicyCounters(const Call& call);
+AdminResponse EvaluatePolicies(const Call& call);
 
 AdminResponse CreateCodes(const Call& call);
 AdminResponse ListCodes(const Call& call);

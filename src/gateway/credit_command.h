@@ -170,6 +170,12 @@ struct KeyStanding {
   std::int64_t requests_open = 0;
 };
 
+// How a policy's counter stands for a request that would come now.
+struct QuotaStanding {
+  policy::Standing standing;
+  Instant more_at;  // when more than now will be available; INT64_MAX: not by itself
+};
+
 // A threshold of a policy's counter was crossed.
 struct QuotaAlert {
   JournalPosition position;  // of its record

@@ -1029,6 +1029,27 @@ std::optional<policy::CounterView> CreditControl::ViewQuota(std::uint32_t number
   return quotas_.View(number, wall_high_);
 }
 
+std::vector<QuotaStanding> CreditControl::LookQuotas(std::span<const policy::QuotaUse> uses,
+                                                     Instant now) const {
+  const Instant at = WindowTime(now);
+  std::vector<QuotaStanding> looked;
+  looked.reserve(uses.size());
+  for (const policy::QuotaUse& use : uses) {
+    QuotaStanding& one = looked.emplace_back();
+    one.standing = quotas_.Look(use, at);
+    const Sum more = std::max<Sum>(one.standing.Available(), 0) + 1;
+    one.more_at = use.counter.empty()
+                      ? Instant{INT64_MAX}
+                      : quotas_.AvailableAt(one.standing, ledger::Clipped(more).n, at);
+  }
+  return looked;
+}
+
+std::int64_t CreditControl::UsualOutputOf(const KeyId& key, config::PriceId price) const {
+  const std::uint32_t* const index = key_index_.Find(key);
+  return index == nullptr ? kOutputChunk : UsualOutput(keys_[*index], price);
+}
+
 CheckpointReply CreditControl::Checkpoint(const CheckpointCommand& command, Instant now,
                                           ledger::RecordBuffer& records) {
   OpenRequest* request = open_.Find(command.request);

@@ -145,6 +145,15 @@ class CreditControl {
   const policy::QuotaTable& quotas() const { return quotas_; }
   // The counter of this number; none if it stands for none.
   std::optional<policy::CounterView> ViewQuota(std::uint32_t number) const;
+  // How the counters of these uses stand, for whoever asks and holds nothing.
+  std::vector<QuotaStanding> LookQuotas(std::span<const policy::QuotaUse> uses, Instant now) const;
+  // When a counter that stands so will have `amount` available.
+  Instant QuotaAvailableAt(const policy::Standing& standing, std::int64_t amount,
+                           Instant now) const {
+    return quotas_.AvailableAt(standing, amount, WindowTime(now));
+  }
+  // What requests of the key at that price usually answer.
+  std::int64_t UsualOutputOf(const KeyId& key, config::PriceId price) const;
   // What was crossed since this was called last, in the order of the records. After a replay, what
   // the journal has.
   std::vector<QuotaAlert> TakeAlerts() { return std::exchange(alerts_, {}); }

@@ -1,5 +1,6 @@
 #include "gateway/operation.h"
 
+#include <algorithm>
 #include <array>
 
 namespace weir::gateway {
@@ -19,6 +20,7 @@ constexpr std::array kRoutes = {
     Route{"GET", "/balance/statement", {.kind = OperationKind::kStatement, .name = "statement"}},
     Route{"POST", "/redeem", {.kind = OperationKind::kRedeem, .name = "redeem"}},
     Route{"POST", "/approvals", {.kind = OperationKind::kAskApproval, .name = "ask_approval"}},
+    Route{"GET", "/limits", {.kind = OperationKind::kLimits, .name = "limits"}},
     Route{"POST",
           "/responses",
           {.kind = OperationKind::kGenerate,
@@ -101,6 +103,8 @@ constexpr std::array kVerbs = {
 constexpr std::string_view kModelPath = "/models/";
 constexpr std::string_view kRequestPath = "/requests/";
 constexpr std::string_view kApprovalPath = "/approvals/";
+constexpr std::string_view kActionPath = "/actions/";
+constexpr std::string_view kOutcome = "/outcome";
 
 // The verb of a path that begins with kModelPath, or null. A model's own name may have colons.
 const Operation* FindVerb(std::string_view path) {
@@ -115,6 +119,31 @@ const Operation* FindVerb(std::string_view path) {
 }
 
 }  // namespace
+
+std::optional<std::string> Unescaped(std::string_view text) {
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return -1;
+  };
+  std::string decoded;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (c == '%') {
+      if (i + 2 >= text.size()) return std::nullopt;
+      const int high = digit(text[i + 1]);
+      const int low = digit(text[i + 2]);
+      if (high < 0 || low < 0) return std::nullopt;
+      c = static_cast<char>(high * 16 + low);
+      i += 2;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F) return std::nullopt;
+    decoded += c;
+  }
+  return decoded;
+}
 
 std::string_view FamilyPermission(Dialect dialect) {
   switch (dialect) {
@@ -207,6 +236,24 @@ std::expected<Operation, Refusal> FindOperation(const RequestHead& head, std::st
     return Operation{.kind = OperationKind::kGetApproval,
                      .name = "get_approval",
                      .model = path.substr(kApprovalPath.size())};
+  }
+  if (path.starts_with(kActionPath) && path.size() > kActionPath.size()) {
+    // An id of an action has its '/' escaped, so what stands behind one is ours.
+    std::string_view id = path.substr(kActionPath.size());
+    const std::size_t slash = std::min(id.find('/'), id.size());
+    const std::string_view rest = id.substr(slash);
+    id = id.substr(0, slash);
+    if (id.empty() || (!rest.empty() && rest != kOutcome)) {
+      return std::unexpected(Refusal::kUnknownPath);
+    }
+    const bool tells = !rest.empty();
+    if (method != (tells ? "POST" : "GET")) {
+      allow = tells ? "POST" : "GET, HEAD";
+      return std::unexpected(Refusal::kMethodNotAllowed);
+    }
+    return Operation{.kind = tells ? OperationKind::kTellOutcome : OperationKind::kGetAction,
+                     .name = tells ? "tell_outcome" : "get_action",
+                     .model = id};
   }
   return std::unexpected(Refusal::kUnknownPath);
 }

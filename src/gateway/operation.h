@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <expected>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/error_list.h"
@@ -21,6 +23,9 @@ enum class OperationKind : std::uint8_t {
   kRedeem,
   kAskApproval,
   kGetApproval,
+  kLimits,
+  kGetAction,
+  kTellOutcome,
   kGenerate,     // forwarded, metered, charged
   kCountTokens,  // forwarded, never charged: it generates nothing
   kSocket,       // the WebSocket transport of /responses
@@ -40,8 +45,8 @@ struct Operation {
   bool may_stream = false;         // it generates; `stream` in the body means an event stream
   bool streams = false;            // an event stream whatever the body says (Gemini's verb)
   BodyKind body = BodyKind::kJson;
-  // kGetModel, Gemini, and kGetRequest and kGetApproval, where it is an id: as the path has it,
-  // percent escapes and all.
+  // kGetModel, Gemini, and kGetRequest, kGetApproval, kGetAction and kTellOutcome, where it is an
+  // id: as the path has it, percent escapes and all.
   std::string_view model;
   std::string_view verb;  // Gemini: behind the model's colon
 };
@@ -49,6 +54,10 @@ struct Operation {
 // The API family of an operation: the permission a key needs for it, and what its upstream speaks.
 std::string_view FamilyPermission(dialect::Dialect dialect);
 bool Speaks(config::UpstreamKind kind, dialect::Dialect dialect);
+
+// A segment of a path or a value of a query as what it stands for, decoded once. Nothing when an
+// escape is broken or it stands for a control character.
+std::optional<std::string> Unescaped(std::string_view text);
 
 // The operation, or kUnknownPath, kMethodNotAllowed, kUpgradeRefused.
 //   allow   set with kMethodNotAllowed: the value of the Allow header.

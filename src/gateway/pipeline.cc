@@ -111,6 +111,18 @@ Task<void> Serve(Exchange& x, Ports& ports, Runtime& runtime) {
     if (!answer) co_return co_await Refuse(x, answer.error(), ports, runtime);
     co_return co_await ReplyJson(x, std::move(*answer), ports, runtime);
   }
+  if (x.operation.kind == OperationKind::kLimits) {
+    auto limits = Limits(x, ports.credit);
+    if (!limits) co_return co_await Refuse(x, limits.error(), ports, runtime);
+    co_return co_await ReplyJson(x, std::move(*limits), ports, runtime);
+  }
+  if (x.operation.kind == OperationKind::kGetAction ||
+      x.operation.kind == OperationKind::kTellOutcome) {
+    const bool tells = x.operation.kind == OperationKind::kTellOutcome;
+    auto answer = tells ? co_await TellOutcome(x, ports) : co_await FindAction(x, ports);
+    if (!answer) co_return co_await Refuse(x, answer.error(), ports, runtime);
+    co_return co_await ReplyJson(x, std::move(*answer), ports, runtime);
+  }
 
   // resolve: what do they want, what can it cost
   if (auto fault = ReadMetadata(x)) co_return co_await Refuse(x, *std::move(fault), ports, runtime);

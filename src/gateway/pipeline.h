@@ -157,6 +157,15 @@ Task<std::expected<std::string, RefusalReason>> AskApproval(Exchange& x, Ports& 
 // GET /approvals/{id}: what became of it.
 Task<std::expected<std::string, RefusalReason>> FindApproval(Exchange& x, Ports& ports);
 
+// GET /limits: the policies that the key's requests meet, and what they have left. With ?model=M
+// those of requests for that model too.
+std::expected<std::string, RefusalReason> Limits(const Exchange& x, Credit& credit);
+
+// GET /actions/{id} and POST /actions/{id}/outcome: what an action of a user took, and whether its
+// result was accepted. For the keys that share its name: those of the workspace, or the key alone.
+Task<std::expected<std::string, RefusalReason>> FindAction(Exchange& x, Ports& ports);
+Task<std::expected<std::string, RefusalReason>> TellOutcome(Exchange& x, Ports& ports);
+
 // GET /requests/{id}: the receipt of a request of this key.
 Task<std::expected<std::string, RefusalReason>> FindReceipt(Exchange& x, Ports& ports);
 

@@ -160,6 +160,11 @@ class Credit {
   virtual std::optional<WalletView> Wallet(const WalletId& id) = 0;
   // None: the key never made a request.
   virtual std::optional<KeyStanding> Standing(const KeyId& key) = 0;
+  // How the counters of these uses stand.
+  virtual std::vector<QuotaStanding> Quotas(std::span<const policy::QuotaUse> uses) {
+    static_cast<void>(uses);
+    return {};
+  }
   // True when everything up to `position` is on disk; false when it cannot be written.
   virtual Task<bool> Durable(JournalPosition position) = 0;
 };
@@ -275,6 +280,32 @@ class ApprovalDesk {
                                    std::string id) = 0;
 };
 
+// Whose action of a user is asked about.
+struct ActionAsker {
+  std::shared_ptr<const identity::KeyRecord> key;
+  std::string scope;   // whose action: policy::Facts::action_scope
+  std::string action;  // what its callers call it
+};
+
+// What came of an action, as whoever used its result says.
+struct ActionOutcome {
+  bool accepted = false;
+  std::string note;  // empty: none
+};
+
+// What is kept of actions that needs a disk, and so another thread.
+class Actions {
+ public:
+  virtual ~Actions() = default;
+  // The requests of the action, what they came to and its outcome: a JSON document.
+  //   fails  kNotFound (no request of the scope was part of it), kUnavailable
+  virtual Task<Result<std::string>> Find(ActionAsker asker) = 0;
+  // Notes the outcome; the last one counts, told again it changes nothing. On disk when it returns
+  // the same document.
+  virtual Task<Result<std::string>> Tell(ActionAsker asker, ActionOutcome outcome) = 0;
+};
+inline constexpr std::size_t kOutcomeNoteMax = 1024;  // bytes of UTF-8
+
 struct Ports {
   Downstream& downstream;
   Upstreams& upstreams;
@@ -284,6 +315,7 @@ struct Ports {
   Replies* replies = nullptr;         // none: no reply is kept
   WalletDesk* wallets = nullptr;      // none: no code is valid, and there is no statement
   ApprovalDesk* approvals = nullptr;  // none: nothing can be asked for
+  Actions* actions = nullptr;         // none: every action is unknown
 };
 
 }  // namespace weir::gateway

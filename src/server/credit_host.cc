@@ -381,6 +381,10 @@ std::optional<gateway::KeyStanding> CreditPort::Standing(const KeyId& key) {
   return host_.Standing(key);
 }
 
+std::vector<gateway::QuotaStanding> CreditPort::Quotas(std::span<const policy::QuotaUse> uses) {
+  return host_.Quotas(uses);
+}
+
 Task<bool> CreditPort::Durable(JournalPosition position) {
   CreditHost::State& host = *host_.state_;
   if (position.n <= host.durable.load()) co_return true;
@@ -612,6 +616,48 @@ Result<store::JournalSlice> CreditHost::ReadJournal(std::uint64_t after, std::si
   std::erase(state_->readings, reading);
   return Fail(ErrorCode::kUnavailable, ErrorSource::kEnvironment,
               "the journal's disk takes nothing; try again once it has space");
+}
+
+std::vector<gateway::QuotaStanding> CreditHost::Quotas(std::span<const policy::QuotaUse> uses) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.LookQuotas(uses, state_->options.wall_now());
+}
+
+Instant CreditHost::QuotaAvailableAt(const policy::Standing& standing, std::int64_t amount) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.QuotaAvailableAt(standing, amount, state_->options.wall_now());
+}
+
+std::int64_t CreditHost::UsualOutput(const KeyId& key, config::PriceId price) {
+  const std::lock_guard lock(state_->mutex);
+  return state_->machine.UsualOutputOf(key, price);
+}
+
+CreditHost::QuotaPage CreditHost::ListCounters(std::string_view policy, std::uint32_t from,
+                                               std::size_t limit) {
+  // Of a million counters none is looked for long under the lock that requests wait for.
+  constexpr std::uint32_t kStep = 4096;
+  const auto is_of = [policy](std::string_view id) {
+    return policy.empty() || id == policy ||
+           (id.size() > policy.size() && id.starts_with(policy) && id[policy.size()] == '/');
+  };
+  QuotaPage page;
+  while (true) {
+    const std::lock_guard lock(state_->mutex);
+    const std::size_t numbers = state_->machine.quotas().numbers();
+    for (std::uint32_t i = 0; i < kStep && from < numbers; ++i, ++from) {
+      const auto view = state_->machine.ViewQuota(from);
+      if (!view || !is_of(view->policy)) continue;
+      if (page.counters.size() == limit) {
+        page.next = from;
+        return page;
+      }
+      QuotaCounter& counter =
+          page.counters.emplace_back(std::string(view->policy), std::string(view->values), *view);
+      counter.view.policy = counter.view.values = {};  // of the table, which is left
+    }
+    if (from >= numbers) return page;
+  }
 }
 
 CreditHost::JournalCounters CreditHost::Counters() {

@@ -19,6 +19,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -60,6 +64,7 @@ class CreditPort final : public gateway::Credit {
   gateway::GrantReply Give(const ledger::GrantRecord& grant) override;
   std::optional<gateway::WalletView> Wallet(const gateway::WalletId& id) override;
   std::optional<gateway::KeyStanding> Standing(const KeyId& key) override;
+  std::vector<gateway::QuotaStanding> Quotas(std::span<const policy::QuotaUse> uses) override;
   // Goes on without suspending when `position` is on disk already. Position 0 always is.
   Task<bool> Durable(gateway::JournalPosition position) override;
 
@@ -143,6 +148,25 @@ class CreditHost {
                                             std::size_t limit);
   std::optional<gateway::KeyStanding> Standing(const KeyId& key);
   gateway::CreditTotals Totals();  // visits every key
+  // How the counters of policies stand. Nothing is held of them.
+  std::vector<gateway::QuotaStanding> Quotas(std::span<const policy::QuotaUse> uses);
+  Instant QuotaAvailableAt(const policy::Standing& standing, std::int64_t amount);
+  std::int64_t UsualOutput(const KeyId& key, config::PriceId price);
+
+  // A counter as it stands, on its own.
+  struct QuotaCounter {
+    std::string policy;
+    std::string values;
+    policy::CounterView view;  // without its texts, which are the two above
+  };
+  struct QuotaPage {
+    std::vector<QuotaCounter> counters;
+    std::optional<std::uint32_t> next;  // none: there are no more
+  };
+  // The counters of a policy and of its budgets of recovery ("ID/attempts"), or of all when
+  // `policy` is empty, from number `from` on, at most `limit`.
+  //   cost  looks at each counter there is, a few thousand at a time under the lock
+  QuotaPage ListCounters(std::string_view policy, std::uint32_t from, std::size_t limit);
   std::int64_t QuotaCounters();
   std::size_t RequestsOpen();
   ledger::Amount Breakage(ledger::Unit unit);  // what expired unused of grants, ever

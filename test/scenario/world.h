@@ -90,6 +90,9 @@ class ScriptedCredit final : public gateway::Credit {
   std::optional<gateway::KeyStanding> Standing(const KeyId& key) override {
     return machine.Standing(key);
   }
+  std::vector<gateway::QuotaStanding> Quotas(std::span<const policy::QuotaUse> uses) override {
+    return machine.LookQuotas(uses, runtime_.now);
+  }
   Task<bool> Durable(gateway::JournalPosition position) override;
 
   enum class Journal : std::uint8_t { kAtOnce, kHeld, kFull };
