@@ -212,6 +212,11 @@ Result<void> Server::OpenStores(const ServerOptions& options) {
   if (!receipt_key) return std::unexpected(receipt_key.error());
   teller_ = std::make_unique<Teller>(*wallets_, *requests_, *credit_, *pepper_,
                                      Teller::Options{.wall_now = WallNow});
+  auto outcomes = store::OutcomeStore::Open(dir + "/outcomes.db");
+  if (!outcomes) return std::unexpected(outcomes.error());
+  outcomes_ = std::move(*outcomes);
+  actions_ = std::make_unique<ActionBook>(*outcomes_, *requests_,
+                                          ActionBook::Options{.wall_now = WallNow});
   ReceiptDesk::Options desk_options;
   desk_options.wall_now = WallNow;
   receipts_ =
@@ -349,7 +354,7 @@ void Server::MakeWorkers(const ServerOptions& options) {
   metrics_ = std::make_unique<telemetry::Metrics>(count, options.version, started_at_);
   shared_ = std::make_unique<SessionShared>(
       SessionShared{*log_, *metrics_, *requests_, *receipts_, *replies_, *teller_, *policy_store_,
-                    *approvals_, *courier_, draining_, options.page});
+                    *approvals_, *courier_, *actions_, draining_, options.page});
   const auto snapshot = MakeSnapshot();
   pool_ = std::make_unique<PoolHost>(
       config_,

@@ -25,6 +25,7 @@
 #include "config/config.h"
 #include "gateway/exchange.h"
 #include "net/http_server.h"
+#include "server/action_desk.h"
 #include "server/approvals.h"
 #include "server/courier.h"
 #include "server/crash_point.h"
@@ -41,6 +42,7 @@
 #include "store/ballast.h"
 #include "store/key_store.h"
 #include "store/operator_store.h"
+#include "store/outcome_store.h"
 #include "store/policy_store.h"
 #include "store/request_log.h"
 #include "store/wallet_store.h"
@@ -181,8 +183,10 @@ class Server {
   std::atomic<std::int64_t> alerts_told_{0};
   std::unique_ptr<CreditHost> credit_;
   std::unique_ptr<Teller> teller_;
+  std::unique_ptr<store::OutcomeStore> outcomes_;
+  std::unique_ptr<ActionBook> actions_;
   std::unique_ptr<ReplyShelf> replies_;
-  std::unique_ptr<ReceiptDesk> receipts_;  // its thread uses the teller
+  std::unique_ptr<ReceiptDesk> receipts_;  // its thread uses the teller and the actions
   PoolMetrics pool_metrics_;
   std::unique_ptr<PoolHost> pool_;
   std::unique_ptr<SessionShared> shared_;

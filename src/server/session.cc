@@ -60,7 +60,9 @@ Session::Session(std::int32_t worker, const SessionShared& shared, net::Loop& lo
       wallets_(shared.teller, shared.receipts,
                [&loop](std::function<void()> f) { loop.Post(std::move(f)); }),
       approvals_(shared.policies, shared.approvals, shared.receipts,
-                 [&loop](std::function<void()> f) { loop.Post(std::move(f)); }) {}
+                 [&loop](std::function<void()> f) { loop.Post(std::move(f)); }),
+      actions_(shared.actions, shared.receipts,
+               [&loop](std::function<void()> f) { loop.Post(std::move(f)); }) {}
 
 std::string Session::BadRequestBody(int status, std::string_view reason) {
   std::string body = "{\"error\":{\"message\":";
@@ -105,7 +107,8 @@ Task<void> Session::Handle(const gateway::RequestHead& head, gateway::Downstream
                        .receipts = &receipts_,
                        .replies = &replies_,
                        .wallets = &wallets_,
-                       .approvals = &approvals_};
+                       .approvals = &approvals_,
+                       .actions = &actions_};
   co_await gateway::Serve(x, ports, loop_);
   Record(x);
 }

@@ -15,6 +15,7 @@
 #include "gateway/ports.h"
 #include "net/http_server.h"
 #include "net/loop.h"
+#include "server/action_desk.h"
 #include "server/approval_desk.h"
 #include "server/courier.h"
 #include "server/receipt_desk.h"
@@ -44,6 +45,7 @@ struct SessionShared {
   store::PolicyStore& policies;
   Approvals& approvals;
   Courier& courier;
+  ActionBook& actions;
   const std::atomic<bool>& draining;
   // The page at a path of the gateway's own ("/llms.txt"), or none. `host` is the request's.
   std::function<std::optional<Page>(const config::Config& config, std::string_view path,
@@ -80,6 +82,7 @@ class Session final : public net::HttpHandler {
   ReplyPort replies_;
   WalletPort wallets_;
   ApprovalPort approvals_;
+  ActionPort actions_;
 };
 
 // Where the key that receipts are checked with is published, for everybody.

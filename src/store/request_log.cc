@@ -35,16 +35,62 @@ constexpr const char* kWritePragmas =
 struct SlotBatch {
   std::int64_t slot = 0;
   ExchangeBatch exchanges;
+  std::vector<std::uint32_t> actions;  // hashes, of those that have one
 };
 
 // Into which of `batches` an exchange of `slot` goes; a new one if need be.
-ExchangeBatch& BatchFor(std::int64_t slot, std::vector<SlotBatch>& batches) {
+SlotBatch& BatchFor(std::int64_t slot, std::vector<SlotBatch>& batches) {
   const std::size_t searched = std::min(batches.size(), kSlotsSearched);
   for (auto it = batches.rbegin(); it != batches.rbegin() + static_cast<std::ptrdiff_t>(searched);
        ++it) {
-    if (it->slot == slot && it->exchanges.bytes().size() < kBatchBytes) return it->exchanges;
+    if (it->slot == slot && it->exchanges.bytes().size() < kBatchBytes) return *it;
   }
-  return batches.emplace_back(SlotBatch{.slot = slot, .exchanges = {}}).exchanges;
+  return batches.emplace_back(SlotBatch{.slot = slot, .exchanges = {}, .actions = {}});
+}
+
+std::string_view ScopeOf(std::string_view workspace, std::string_view key) {
+  return workspace.empty() ? key : workspace;
+}
+
+void AppendTo(std::vector<SlotBatch>& batches, const telemetry::ExchangeRecord& record) {
+  SlotBatch& batch = BatchFor(SlotOf(record.request), batches);
+  batch.exchanges.Append(record);
+  if (record.action.empty()) return;
+  batch.actions.push_back(ActionHash(ScopeOf(record.attributes.Get(config::Dimension::kWorkspace),
+                                             record.attributes.Get(config::Dimension::kKey)),
+                                     record.action));
+}
+
+// Sorted, each once, big endian.
+std::vector<std::uint8_t> HashBytes(std::vector<std::uint32_t> hashes) {
+  std::ranges::sort(hashes);
+  const auto repeated = std::ranges::unique(hashes);
+  hashes.erase(repeated.begin(), repeated.end());
+  std::vector<std::uint8_t> bytes;
+  bytes.reserve(hashes.size() * 4);
+  for (const std::uint32_t hash : hashes) {
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      bytes.push_back(static_cast<std::uint8_t>(hash >> shift));
+    }
+  }
+  return bytes;
+}
+
+bool HasHash(std::span<const std::uint8_t> bytes, std::uint32_t hash) {
+  std::size_t from = 0;
+  std::size_t to = bytes.size() / 4;
+  while (from < to) {
+    const std::size_t at = (from + to) / 2;
+    std::uint32_t found = 0;
+    for (std::size_t i = 0; i < 4; ++i) found = found << 8 | bytes[4 * at + i];
+    if (found == hash) return true;
+    if (found < hash) {
+      from = at + 1;
+    } else {
+      to = at;
+    }
+  }
+  return false;
 }
 
 // Inserts a batch with a statement made of kInsert; false when SQLite failed.
@@ -53,6 +99,18 @@ bool InsertBatch(const SlotBatch& batch, Statement& insert) {
   insert.Bind(1, batch.slot);
   insert.Bind(2, std::int64_t{batch.exchanges.count()});
   insert.Bind(3, batch.exchanges.bytes());
+  const bool good = insert.Step() == SQLITE_DONE;
+  insert.Reset();
+  return good;
+}
+
+constexpr std::string_view kInsertActions =
+    "INSERT INTO batch_action (slot, hashes) VALUES (?1, ?2)";
+bool InsertActions(const SlotBatch& batch, Statement& insert) {
+  if (batch.actions.empty()) return true;
+  const std::vector<std::uint8_t> bytes = HashBytes(batch.actions);
+  insert.Bind(1, batch.slot);
+  insert.Bind(2, std::span<const std::uint8_t>(bytes));
   const bool good = insert.Step() == SQLITE_DONE;
   insert.Reset();
   return good;
@@ -151,13 +209,18 @@ RequestId Before(const RequestId& id) {
 
 class Implementation final : public RequestLog {
  public:
-  Implementation(Options options, SqliteHandle write_db, SqliteHandle read_db, Statement insert,
-                 Statement expire)
+  struct Statements {
+    Statement insert;
+    Statement insert_actions;
+    Statement expire;
+    Statement expire_actions;
+  };
+  Implementation(Options options, SqliteHandle write_db, SqliteHandle read_db,
+                 Statements statements)
       : options_(options),
         write_db_(std::move(write_db)),
         read_db_(std::move(read_db)),
-        insert_(std::move(insert)),
-        expire_(std::move(expire)),
+        statements_(std::move(statements)),
         writer_([this] { WriteUntilStopped(); }) {}
 
   ~Implementation() override {
@@ -177,7 +240,7 @@ class Implementation final : public RequestLog {
         dropped_.fetch_add(1, std::memory_order_relaxed);
         return;
       }
-      BatchFor(SlotOf(record.request), queue_).Append(record);
+      AppendTo(queue_, record);
       ++queued_;
       ++appended_;
       // The first one starts the writer's interval, a full batch ends it; those between are free.
@@ -255,6 +318,48 @@ class Implementation final : public RequestLog {
     return std::nullopt;
   }
 
+  Result<std::vector<telemetry::ExchangeRecord>> FindAction(std::string_view scope,
+                                                            std::string_view action, Instant since,
+                                                            std::size_t limit) override {
+    const std::lock_guard lock(read_mutex_);
+    auto slots = Prepare(read_db_.get(),
+                         "SELECT slot, hashes FROM batch_action WHERE slot >= ?1"
+                         " ORDER BY slot DESC");
+    if (!slots) return std::unexpected(slots.error());
+    auto rows = Prepare(read_db_.get(), "SELECT records FROM batch WHERE slot = ?1");
+    if (!rows) return std::unexpected(rows.error());
+    const std::uint32_t hash = ActionHash(scope, action);
+    slots->Bind(1, since.ns / kSlotTime.ns);
+    std::vector<telemetry::ExchangeRecord> found;
+    std::int64_t slot = -1;
+    int code = slots->Step();
+    for (; code == SQLITE_ROW && found.size() < limit; code = slots->Step()) {
+      // A slot has a row for each of its batches; all of them are read at the first.
+      if (slots->Int(0) == slot || !HasHash(slots->Blob(1), hash)) continue;
+      slot = slots->Int(0);
+      rows->Bind(1, slot);
+      int row = rows->Step();
+      for (; row == SQLITE_ROW; row = rows->Step()) {
+        ExchangeReader exchange(rows->Blob(0));
+        while (exchange.Next()) {
+          if (exchange.word(ExchangeReader::kAction) == action &&
+              ScopeOf(exchange.attribute(config::Dimension::kWorkspace),
+                      exchange.attribute(config::Dimension::kKey)) == scope) {
+            found.push_back(exchange.Record());
+          }
+        }
+        if (exchange.damaged()) return Damaged(slot);
+      }
+      rows->Reset();
+      if (row != SQLITE_DONE) return Failed();
+    }
+    if (code != SQLITE_DONE && code != SQLITE_ROW) return Failed();
+    std::ranges::sort(found, {}, &telemetry::ExchangeRecord::request);
+    if (found.size() > limit)
+      found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(limit));
+    return found;
+  }
+
   void Flush() override {
     std::unique_lock lock(mutex_);
     const std::uint64_t wanted = appended_;
@@ -300,15 +405,18 @@ class Implementation final : public RequestLog {
   void Write(const std::vector<SlotBatch>& batches, std::size_t count) {
     bool good = sqlite3_exec(write_db_.get(), "BEGIN", nullptr, nullptr, nullptr) == SQLITE_OK;
     for (auto batch = batches.begin(); good && batch != batches.end(); ++batch) {
-      good = InsertBatch(*batch, insert_);
+      good = InsertBatch(*batch, statements_.insert) &&
+             InsertActions(*batch, statements_.insert_actions);
     }
     if (good && options_.keep.ns > 0) {
       const std::int64_t newest = std::ranges::max_element(batches, {}, &SlotBatch::slot)->slot;
-      expire_.Bind(1, newest - options_.keep.ns / kSlotTime.ns - 1);
-      // Twice what came in, so that a log that was kept longer before shrinks to its new bound.
-      expire_.Bind(2, static_cast<std::int64_t>(2 * batches.size()));
-      good = expire_.Step() == SQLITE_DONE;
-      expire_.Reset();
+      for (Statement* expire : {&statements_.expire, &statements_.expire_actions}) {
+        expire->Bind(1, newest - options_.keep.ns / kSlotTime.ns - 1);
+        // Twice what came in, so that a log that was kept longer before shrinks to its new bound.
+        expire->Bind(2, static_cast<std::int64_t>(2 * batches.size()));
+        good = good && expire->Step() == SQLITE_DONE;
+        expire->Reset();
+      }
     }
     good = good && sqlite3_exec(write_db_.get(), "COMMIT", nullptr, nullptr, nullptr) == SQLITE_OK;
     if (good) {
@@ -323,8 +431,7 @@ class Implementation final : public RequestLog {
   SqliteHandle write_db_;  // the writer's
   std::mutex read_mutex_;
   SqliteHandle read_db_;  // under read_mutex_
-  Statement insert_;
-  Statement expire_;
+  Statements statements_;
 
   std::mutex mutex_;  // what follows, up to the counters
   std::condition_variable wake_;
@@ -370,7 +477,7 @@ Result<void> MoveOldRows(sqlite3* db) {
     int code = rows->Step();
     for (; code == SQLITE_ROW; code = rows->Step()) {
       const telemetry::ExchangeRecord row = ReadOldRow(*rows);
-      BatchFor(SlotOf(row.request), batches).Append(row);
+      AppendTo(batches, row);
       if (batches.size() == 1) continue;
       if (!InsertBatch(batches.front(), *insert)) return problem();
       batches.erase(batches.begin());
@@ -387,6 +494,15 @@ Result<void> MoveOldRows(sqlite3* db) {
 
 }  // namespace
 
+std::uint32_t ActionHash(std::string_view scope, std::string_view action) {
+  std::uint64_t hash = 0xCBF29CE484222325ULL;  // FNV-1a
+  const auto add = [&](unsigned char byte) { hash = (hash ^ byte) * 0x100000001B3ULL; };
+  for (const char c : scope) add(static_cast<unsigned char>(c));
+  add(0);
+  for (const char c : action) add(static_cast<unsigned char>(c));
+  return static_cast<std::uint32_t>(hash ^ hash >> 32);
+}
+
 Result<std::unique_ptr<RequestLog>> RequestLog::Open(const std::string& path, Options options) {
   auto write_db = OpenSqlite(path);
   if (!write_db) return std::unexpected(write_db.error());
@@ -399,19 +515,27 @@ Result<std::unique_ptr<RequestLog>> RequestLog::Open(const std::string& path, Op
     moved.error().detail = path + ": moving old rows: " + moved.error().detail;
     return std::unexpected(moved.error());
   }
-  auto insert = Prepare(write_db->get(), kInsert);
-  if (!insert) return std::unexpected(insert.error());
-  auto expire = Prepare(write_db->get(),
-                        "DELETE FROM batch WHERE rowid IN (SELECT rowid FROM batch"
-                        " WHERE slot < ?1 ORDER BY slot LIMIT ?2)");
-  if (!expire) return std::unexpected(expire.error());
+  Implementation::Statements statements;
+  for (const auto& [statement, sql] :
+       {std::pair(&statements.insert, kInsert),
+        {&statements.insert_actions, kInsertActions},
+        {&statements.expire,
+         std::string_view("DELETE FROM batch WHERE rowid IN (SELECT rowid FROM batch"
+                          " WHERE slot < ?1 ORDER BY slot LIMIT ?2)")},
+        {&statements.expire_actions,
+         std::string_view("DELETE FROM batch_action WHERE rowid IN (SELECT rowid FROM batch_action"
+                          " WHERE slot < ?1 ORDER BY slot LIMIT ?2)")}}) {
+    auto prepared = Prepare(write_db->get(), sql);
+    if (!prepared) return std::unexpected(prepared.error());
+    *statement = *std::move(prepared);
+  }
   auto read_db = OpenSqlite(path, true);
   if (!read_db) return std::unexpected(read_db.error());
   if (auto set = Execute(read_db->get(), "PRAGMA busy_timeout=2000; PRAGMA query_only=ON;"); !set) {
     return std::unexpected(set.error());
   }
   return std::make_unique<Implementation>(options, std::move(*write_db), std::move(*read_db),
-                                          std::move(*insert), std::move(*expire));
+                                          std::move(statements));
 }
 
 }  // namespace weir::store

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/id.h"
@@ -39,6 +40,11 @@ struct RequestPage {
   // newer one that fits is in `records`.
   std::optional<RequestId> next;
 };
+
+// What an action is looked up by. Frozen: on disk. Two that have one hash are told apart by what is
+// read.
+//   scope  whose action: the workspace of the key, or its name when it has none
+std::uint32_t ActionHash(std::string_view scope, std::string_view action);
 
 class RequestLog {
  public:
@@ -69,6 +75,13 @@ class RequestLog {
   // exchanges: what a caller may ask for costs the same however long the log is.
   virtual Result<RequestPage> ListSome(const RequestQuery& query, std::size_t batches_max) = 0;
   virtual Result<std::optional<telemetry::ExchangeRecord>> Find(const RequestId& request) = 0;
+  // The requests of an action that began after `since`, oldest first, of at most `limit` of the
+  // newest.
+  //   cost  four bytes for each action of that time, and the batches of this one
+  virtual Result<std::vector<telemetry::ExchangeRecord>> FindAction(std::string_view scope,
+                                                                    std::string_view action,
+                                                                    Instant since,
+                                                                    std::size_t limit) = 0;
 
   // Returns when everything appended before the call is written (or dropped because it could not
   // be).

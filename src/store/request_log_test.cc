@@ -323,5 +323,67 @@ TEST_F(RequestLogTest, ManyThreads_WriteAndReadAtOnce) {
   EXPECT_EQ(Numbers(*log, {.limit = 1000}).size(), 800U);
 }
 
+telemetry::ExchangeRecord OfAction(std::uint64_t n, std::string_view action,
+                                   std::string_view workspace = "acme") {
+  telemetry::ExchangeRecord row = Row(n);
+  row.action = action;
+  row.attributes.Add(config::Dimension::kKey, "k");
+  row.attributes.Add(config::Dimension::kWorkspace, workspace);
+  return row;
+}
+
+std::vector<std::uint64_t> OfAction(RequestLog& log, std::string_view scope,
+                                    std::string_view action, Instant since = kStart,
+                                    std::size_t limit = 1000) {
+  std::vector<std::uint64_t> numbers;
+  const auto rows = log.FindAction(scope, action, since, limit);
+  EXPECT_TRUE(rows);
+  for (const auto& row : rows.value()) numbers.push_back(row.request.low);
+  return numbers;
+}
+
+TEST_F(RequestLogTest, AnAction_IsFoundWithAllItsRequests) {
+  const auto log = Open();
+  for (std::uint64_t n = 0; n < 5000; n += 10) log->Append(Row(n));
+  // Over several slots and batches, and not in order.
+  log->Append(OfAction(4001, "a"));
+  log->Append(OfAction(1, "a"));
+  log->Append(OfAction(2, "b"));
+  log->Flush();
+  log->Append(OfAction(3, "a"));
+  log->Append(OfAction(4, "a", "other"));
+  log->Append(OfAction(5, "a", ""));  // the key's own
+  log->Flush();
+  EXPECT_EQ(OfAction(*log, "acme", "a"), (std::vector<std::uint64_t>{1, 3, 4001}));
+  EXPECT_EQ(OfAction(*log, "acme", "b"), (std::vector<std::uint64_t>{2}));
+  EXPECT_EQ(OfAction(*log, "other", "a"), (std::vector<std::uint64_t>{4}));
+  EXPECT_EQ(OfAction(*log, "k", "a"), (std::vector<std::uint64_t>{5}));
+  EXPECT_TRUE(OfAction(*log, "acme", "c").empty());
+  EXPECT_TRUE(OfAction(*log, "", "").empty());
+  EXPECT_EQ(OfAction(*log, "acme", "a", kStart + Seconds(3)), (std::vector<std::uint64_t>{4001}));
+  EXPECT_EQ(OfAction(*log, "acme", "a", kStart, 1), (std::vector<std::uint64_t>{4001}));
+  EXPECT_EQ(OfAction(*log, "acme", "a", kStart, 2), (std::vector<std::uint64_t>{3, 4001}));
+}
+
+TEST_F(RequestLogTest, WhatIsTooOld_IsForgottenWithItsActions) {
+  const auto log = Open({.keep = Seconds(10)});
+  log->Append(OfAction(1, "a"));
+  log->Flush();
+  log->Append(OfAction(60'000, "b"));
+  log->Flush();
+  EXPECT_TRUE(OfAction(*log, "acme", "a").empty());
+  EXPECT_EQ(OfAction(*log, "acme", "b"), (std::vector<std::uint64_t>{60'000}));
+  auto db = OpenSqlite(path, true);
+  auto count = Prepare(db->get(), "SELECT count(*) FROM batch_action");
+  ASSERT_EQ(count->Step(), SQLITE_ROW);
+  EXPECT_EQ(count->Int(0), 1);
+}
+
+TEST(ActionHash, IsFrozen) {
+  EXPECT_EQ(ActionHash("", ""), 0x29620A93U);
+  EXPECT_EQ(ActionHash("acme", "ticket-7"), 0x5A06BC68U);
+  EXPECT_NE(ActionHash("ab", "c"), ActionHash("a", "bc"));
+}
+
 }  // namespace
 }  // namespace weir::store
