@@ -56,6 +56,9 @@ std::unique_ptr<CLI::App> MakeApp(int& exit_code) {
   AddPolicy(*app, exit_code);
   AddPolicyAdmin(*app, exit_code);
   AddApprovals(*app, exit_code);
+  AddPolicySimulate(*app, exit_code);
+  AddPolicyCounters(*app, exit_code);
+  AddReport(*app, exit_code);
   AddOperators(*app, exit_code);
   AddAudit(*app, exit_code);
   AddLedger(*app, exit_code);

@@ -30,6 +30,11 @@ void AddAudit(CLI::App& app, int& exit_code);
 void AddLedger(CLI::App& app, int& exit_code);
 void AddReceipt(CLI::App& app, int& exit_code);
 void AddVersion(CLI::App& app, int& exit_code);
+void AddPolicySimulate(CLI::App& app, int& exit_code);
+void AddPolicyCounters(CLI::App& app, int& exit_code);
+void AddReport(CLI::App& app, int& exit_code);
+// `weir policy`, which several files add to: the one that comes first makes it.
+CLI::App& PolicyCommand(CLI::App& app);
 // Walks `app`, so it is added last and sees every other subcommand.
 void AddCompletion(CLI::App& app, int& exit_code);
 void AddReference(CLI::App& app, int& exit_code);
