@@ -57,13 +57,14 @@ int Run(const Options& options) {
 
 void AddPolicyCounters(CLI::App& app, int& exit_code) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = PolicyCommand(app).add_subcommand(
-      "counters", "How much of each policy is used and held now");
+  CLI::App* command =
+      PolicyCommand(app).add_subcommand("counters", "How much of each policy is used and held now");
   command->add_option("id", options->id, "Of one policy (default: of all)")
       ->type_name("ID")
       ->check([](const std::string& text) {
-        return text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                      "0123456789._-") == std::string::npos
+        return text.find_first_not_of(
+                   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                   "0123456789._-") == std::string::npos
                    ? std::string()
                    : std::string("letters, digits and . _ - only");
       });

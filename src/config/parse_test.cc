@@ -860,7 +860,8 @@ TEST(PriceFiles, WhatIsWrong_IsSaidOfTheRightFile) {
       CatalogErrors(head + "price_files: [x]\nmodels: [{id: m, wrong: 1}]\n",
                     {{"x", "prices: {m: {input: -1, output: 1}}\n"}}),
       "f:3:18: models[0].wrong: is not an option; known here: id, routes, owned_by, family, class, "
-      "created, capabilities, permission, price, on_hang_up, multiplier, output_tokens_max, "
+      "created, capabilities, permission, price, on_hang_up, multiplier, service_tiers, "
+      "output_tokens_max, "
       "input_tokens_max, downgrade\n"
       "x:1:21: prices.m.input: \"-1\" is not USD per million tokens; write USD per million tokens "
       "with at most six decimals, such as 2.50\n");

@@ -97,7 +97,9 @@ QuotaAudit::Counter* QuotaAudit::Find(std::uint32_t number) {
 Sum QuotaAudit::SettledAt(const Counter& counter, Instant at) {
   if (!counter.slides()) return counter.settled;
   Sum sum = 0;
-  const std::int64_t oldest = BucketAt(at, counter.made.bucket) - kBucketsOfAWindow;
+  // Any time is safe, also that of a record which somebody made up.
+  const Sum from = Sum{BucketAt(at, counter.made.bucket)} - kBucketsOfAWindow;
+  const auto oldest = static_cast<std::int64_t>(std::max<Sum>(from, INT64_MIN));
   for (auto one = counter.buckets.lower_bound(oldest); one != counter.buckets.end(); ++one) {
     sum += one->second;
   }

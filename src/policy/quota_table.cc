@@ -15,6 +15,9 @@ using ledger::Amount;
 using ledger::CounterRecord;
 using ledger::WindowRecord;
 
+// A sixtieth of a minute. It keeps the numbers of buckets far from where they would overflow.
+constexpr Duration kBucketMin = Seconds(1);
+
 std::int64_t BucketOf(Instant at, Duration bucket) {
   return at.ns / bucket.ns - (at.ns % bucket.ns < 0 ? 1 : 0);
 }
@@ -190,7 +193,8 @@ std::optional<WindowRecord> QuotaTable::Turning(const QuotaUse& use, const Stand
 
 bool QuotaTable::Apply(const CounterRecord& record) {
   if (record.unit >= config::kQuotaUnits || record.number > counters_.size() ||
-      record.window > static_cast<std::uint8_t>(WindowKind::kAction)) {
+      record.window > static_cast<std::uint8_t>(WindowKind::kAction) ||
+      (record.bucket.ns != 0 && record.bucket < kBucketMin)) {
     return false;
   }
   if (record.number == counters_.size()) {
@@ -358,14 +362,18 @@ Instant QuotaTable::AvailableAt(const Standing& standing, std::int64_t amount, I
   __int128 missing = static_cast<__int128>(amount) - standing.Available();
   const std::int64_t present = std::max(BucketOf(now, ring.bucket), ring.newest);
   constexpr auto kKept = kBuckets;
+  const auto passed_out = [&ring](std::int64_t bucket) {
+    const __int128 end = static_cast<__int128>(bucket + kKept + 1) * ring.bucket.ns;
+    return Instant{static_cast<std::int64_t>(std::min<__int128>(end, INT64_MAX))};
+  };
   for (std::int64_t bucket = std::max(present, ring.newest) - kKept; bucket <= ring.newest;
        ++bucket) {
     if (bucket < ring.newest - kKept) continue;
     missing -= ring.settled[static_cast<std::size_t>(Slot(bucket))];
     // A bucket counts as long as the window reaches into it.
-    if (missing <= 0) return {(bucket + kKept + 1) * ring.bucket.ns};
+    if (missing <= 0) return passed_out(bucket);
   }
-  return {(ring.newest + kKept + 1) * ring.bucket.ns};
+  return passed_out(ring.newest);
 }
 
 std::optional<CounterView> QuotaTable::View(std::uint32_t number, Instant now) const {

@@ -161,6 +161,9 @@ const std::array kDescriptions = std::to_array<MetricDescription>({
     {"weir_account_probes_total", "counter", "result",
      "Accounts that were asked for their models, by what the answer showed: served, auth_dead, "
      "server_error, nothing."},
+    {"weir_quota_counters", "gauge", "", "Counters of quota policies that are kept now."},
+    {"weir_quota_alerts_total", "counter", "",
+     "Thresholds of quota policies that were crossed, forecasts included."},
     {"weir_webhook_deliveries_total", "counter", "outcome",
      "Attempts to deliver an event, by what they came to: delivered, retry (it failed and is made "
      "again), failed (it was the last), disabled (the endpoint wants no more)."},

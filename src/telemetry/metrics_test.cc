@@ -223,12 +223,14 @@ TEST(Metrics, ACollector_IsAskedAtEachScrape) {
 TEST(Metrics, TheText_HasExactlyTheDescribedFamilies) {
   Metrics metrics(1, "v", {});
   for (const std::string_view name :
-       {"weir_open_connections", "weir_open_reservations", "weir_keys"}) {
+       {"weir_open_connections", "weir_open_reservations", "weir_keys", "weir_quota_counters",
+        "weir_webhook_pending", "weir_webhook_endpoints"}) {
     metrics.AddGauge(name, "x", "", [] { return 0; });
   }
   for (const std::string_view name :
        {"weir_journal_records_total", "weir_journal_commits_total", "weir_journal_failures_total",
-        "weir_request_log_dropped_total", "weir_log_lines_dropped_total"}) {
+        "weir_request_log_dropped_total", "weir_log_lines_dropped_total", "weir_quota_alerts_total",
+        "weir_webhook_deliveries_total", "weir_webhook_dropped_total"}) {
     metrics.AddCounter(name, "x", "", [] { return 0; });
   }
   metrics.AddCollector([] {
