@@ -177,13 +177,14 @@ class PolicyAuditTest : public AuditorTest {
     tokens.window.kind = config::WindowKind::kDay;
     tokens.per = {config::Dimension::kTeam};
     tokens.alert_percent = {5};
+    tokens.forecast = false;
     config::Policy requests = tokens;
     requests.id = "requests";
     requests.unit = config::QuotaUnit::kRequests;
     requests.limit = 2;
     requests.per = {};
     requests.alert_percent.clear();
-    requests.retry.attempts = 2;
+    requests.retry.attempts = 10;  // two requests of one action hold five each
     config_.policies = {tokens, requests};
     config_.models.emplace_back().id = "m0";
     facts_[config::Dimension::kTeam] = "t0";
@@ -297,7 +298,7 @@ TEST_F(PolicyAuditTest, AnAlertThatIsPassedOnTwice_IsI18) {
 TEST_F(PolicyAuditTest, MoreAttemptsThanAreHeld_AreI26) {
   CallTruth& call = AdmitWithPolicies(1);
   call.got_reply = true;
-  for (int i = 0; i < 3; ++i) auditor_.OnAttempt(call);
+  for (int i = 0; i < 6; ++i) auditor_.OnAttempt(call);
   SettleOne(call);
   auditor_.OnFinished(call, {});
   EXPECT_EQ(Rule(), "I26");
