@@ -364,8 +364,9 @@ struct NodeReader::Setter {
           fmt::format("{} is not an amount of {}", Quoted(*text, option), Name(target.unit)),
           HowToWriteAmount(target.unit));
     }
-    if (target.steps != nullptr) *target.steps = *steps;
-    if (target.maybe != nullptr) *target.maybe = *steps;
+    const std::int64_t amount = *steps;
+    if (target.steps != nullptr) *target.steps = amount;
+    if (target.maybe != nullptr) *target.maybe = amount;
   }
   void operator()(std::shared_ptr<const Zone>* target) const {
     const auto text = reader.ReadText(node, path, option);
@@ -549,7 +550,8 @@ struct NodeReader::Setter {
       return reader.Report(node, path, fmt::format("{} is out of bounds", Quoted(*text, option)),
                            fmt::format("use {}", FormatBounds(option)));
     }
-    target = *value;
+    const auto& read = *value;
+    target = read;
   }
 
   std::optional<std::size_t> ReadChoice(const YamlNode& item, const std::string& item_path) const {
