@@ -210,7 +210,7 @@ TEST(Review, MoreThanOneBillableAttemptForAnAcceptedResult) {
   world.Add(2, true, of("c", 1));
   world.Add(1, true, of("d", 2));  // what was rejected was paid all the same
   world.Add(1, true, of("e", 9));  // another's action of that name
-  EXPECT_EQ(world.Signals(), "attempts 1000>2500 month");
+  EXPECT_EQ(world.Signals(), "attempts 1000>2500 month; key_up(bot) 1200000>6000000 -");
   const Figures& now = world.report.owners[0].figures.now;
   EXPECT_EQ(now.accepted, 2);
   EXPECT_EQ(now.rejected, 1);
@@ -271,7 +271,8 @@ TEST(Review, DearerModels) {
     r.facts = dear;
     r.cost = {6'000'000};
   });
-  EXPECT_EQ(world.Signals(), "dearer 1000>2000 premium");
+  // The key spends twice as much by it, which is a signal of its own.
+  EXPECT_EQ(world.Signals(), "key_up(bot) 24000000>48000000 -; dearer 1000>2000 premium");
   EXPECT_EQ(world.report.owners[0].figures.now.dear_share(), 625);
 }
 
